@@ -4,7 +4,7 @@ Events of every source pass through this module: responses, callbacks, polls, op
 depends on the set of events only, not on their order or on the batches in which they came.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,10 +12,12 @@ from uuid import UUID
 
 import structlog
 
+from receiver.domain.generations import assign_generations
 from receiver.domain.jobs import JobEvent, JobState, deduplicate_events, fold_events
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import StoredCallback
-from receiver.store.connections import Connection, as_jsonb
+from receiver.store.connections import Connection, as_jsonb, transaction
+from receiver.store.generations import lock_generations, open_generations
 from receiver.store.reference_conflicts import FlaggedConflict, flag_reference_conflicts
 from receiver.store.statements import load_statement
 
@@ -32,6 +34,8 @@ class ReferenceConflict:
     """
 
     job_id: UUID
+    provider: str
+    reference: str
     owner_id: UUID
     other_request_id: UUID
     deadline_at: datetime
@@ -42,8 +46,9 @@ def reconcile(
 ) -> list[ReferenceConflict]:
     """Store callbacks and new events and merge the events into their jobs, atomically.
 
-    Runs as one statement: in the caller's transaction if there is one, else in its own. Events and callbacks that are
-    already stored change nothing, except that the earliest receive time of an event is stored.
+    Runs in the caller's transaction if there is one, else in its own: as one statement, if no reference is used again
+    (see `receiver.domain.generations`). Events and callbacks that are already stored change nothing, except that the
+    earliest receive time of an event is stored.
 
     Returns:
         The events' requests that do not get the job because it belongs to another request.
@@ -53,7 +58,50 @@ def reconcile(
         Unstorable: see `as_jsonb`.
     """
     all_events = list(events)
-    unique_events = deduplicate_events(all_events)
+    if any(event.reuse_after is not None for event in all_events):
+        with transaction(connection):
+            moved_events = open_generations(connection, all_events)
+            return _reconcile(connection, all_events, moved_events, callbacks)
+    return _reconcile(connection, all_events, (), callbacks)
+
+
+def _reconcile(
+    connection: Connection,
+    events: Sequence[JobEvent],
+    moved_events: Sequence[JobEvent],
+    callbacks: Sequence[StoredCallback],
+) -> list[ReferenceConflict]:
+    """Reconcile events, and events that were taken from other jobs; return the conflicts of the former."""
+    owners, reused_ids = _execute(connection, [*events, *moved_events], callbacks, assigned=False)
+    if reused_ids:
+        with transaction(connection):
+            events = assign_generations(events, lock_generations(connection, reused_ids))
+            owners, _ = _execute(connection, [*events, *moved_events], callbacks, assigned=True)
+    conflicts = [
+        ReferenceConflict(
+            job_id=event.job_id,
+            provider=event.provider,
+            reference=event.reference,
+            owner_id=owners[event.job_id],
+            other_request_id=event.request_id,
+            deadline_at=event.deadline_at,
+        )
+        for event in events
+        if event.request_id is not None and event.request_id != owners[event.job_id]
+    ]
+    return list(dict.fromkeys(conflicts))
+
+
+def _execute(
+    connection: Connection, events: Sequence[JobEvent], callbacks: Sequence[StoredCallback], *, assigned: bool
+) -> tuple[Mapping[UUID, UUID], Collection[UUID]]:
+    """Execute the statement `reconcile`.
+
+    Returns:
+        The request of each job that has one. And the first jobs of the references with several generations, unless the
+        events are `assigned` to generations; if there are any, nothing is stored.
+    """
+    unique_events = deduplicate_events(events)
     job_rows = _build_job_rows(unique_events)
     batch = as_jsonb(
         {
@@ -62,14 +110,12 @@ def reconcile(
             "jobs": job_rows,
         }
     )
-    other_owners = connection.execute(load_statement("reconcile"), {"batch": batch}, binary=True)
-    owners = {row["id"]: row["request_id"] for row in job_rows} | {job_id: owner for job_id, owner, _ in other_owners}
-    conflicts = [
-        ReferenceConflict(event.job_id, owners[event.job_id], event.request_id, event.deadline_at)
-        for event in all_events
-        if event.request_id is not None and event.request_id != owners[event.job_id]
-    ]
-    return list(dict.fromkeys(conflicts))
+    params = {"batch": batch, "assigned": assigned}
+    rows = connection.execute(load_statement("reconcile"), params, binary=True).fetchall()
+    other_owners = {job_id: request_id for job_id, request_id in rows if request_id is not None}
+    reused_ids = [job_id for job_id, request_id in rows if request_id is None]
+    owners = {row["id"]: row["request_id"] for row in job_rows if row["request_id"] is not None}
+    return owners | other_owners, reused_ids
 
 
 def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> set[UUID]:
@@ -92,11 +138,11 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
 
 def find_matched_requests(events: Iterable[JobEvent], conflicts: Iterable[ReferenceConflict]) -> set[UUID]:
     """Return the requests that have one of the reconciled jobs; `conflicts` are those that `reconcile` returned."""
-    unmatched = {(conflict.job_id, conflict.other_request_id) for conflict in conflicts}
+    unmatched = {(conflict.provider, conflict.reference, conflict.other_request_id) for conflict in conflicts}
     return {
         event.request_id
         for event in events
-        if event.request_id is not None and (event.job_id, event.request_id) not in unmatched
+        if event.request_id is not None and (event.provider, event.reference, event.request_id) not in unmatched
     }
 
 

@@ -48,8 +48,9 @@ _HARMLESS = frozenset({
     "event_id", "failures", "fetch", "first_after", "format", "give_up_after", "idempotency_header", "idle_timeout",
     "items", "json_field", "key_encoding", "kind", "max", "max_concurrency", "max_interval", "max_per_second", "method",
     "methods", "not_found", "not_found_after", "occurred_at", "on_ambiguous", "open_for", "path", "read_once",
-    "reference", "request", "request_id", "scheme", "separator", "set_separator", "signed", "status", "superseding",
-    "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust", "unit", "user_id",
+    "reference", "reference_reuse_after", "request", "request_id", "scheme", "separator", "set_separator", "signed",
+    "status", "superseding", "time_unit", "time_zone", "timeout", "timestamp", "token_at", "tolerance", "trust",
+    "unit", "user_id",
 })
 # fmt: on
 

@@ -1,12 +1,11 @@
 """Schemas of the tables of Cecula's three kinds in `receiver.toml`; the defaults are what Cecula documents."""
 
 from typing import Any, ClassVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import ValidationError, fields, validates_schema
 
 from receiver.schemas.declared_followup import STATUSES, TableSchema
-from receiver.schemas.fields import check_http_url
+from receiver.schemas.fields import TimeZoneField, check_http_url
 from receiver.schemas.paths import JsonPathField, PathTemplate, StatusMap
 from receiver.schemas.settings import BearerAuthSchema, PollSchema, ProviderSettingsSchema
 from receiver.schemas.signatures import SignatureSchema
@@ -19,16 +18,6 @@ _MISSING_SIGNATURE = (
     "Missing data for required field. Cecula documents no signature, so use a URL token: "
     'scheme = "token", secrets = ["env:CECULA_TOKEN"].'
 )
-
-
-class TimeZoneField(fields.String):
-    """A time zone of the IANA database."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return ZoneInfo(super()._deserialize(value, *args, **kwargs))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValidationError("Must be a time zone such as Africa/Lagos.") from None
 
 
 class CeculaCallbackTableSchema(TableSchema):

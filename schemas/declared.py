@@ -22,7 +22,9 @@ from receiver.schemas.declared_followup import (
     find_placeholders,
 )
 from receiver.schemas.declared_handshakes import HandshakeTableSchema
+from receiver.schemas.declared_operations import OperationSchema
 from receiver.schemas.fields import Choice
+from receiver.schemas.oauth2 import AuthField
 from receiver.schemas.paths import (
     ANY_STATUS,
     HEADER_NAME,
@@ -37,42 +39,15 @@ from receiver.schemas.paths import (
     ValueLocationField,
     normalize_status,
 )
-from receiver.schemas.settings import AuthSchema, ProviderSettingsSchema
+from receiver.schemas.settings import ProviderSettingsSchema
 from receiver.signatures.base import CallbackAuth, Trust
 from receiver.signatures.coverage import is_outside_document
 
-_METHODS = Choice(["GET", "POST", "PUT", "PATCH", "DELETE"])
 _CALLBACK_METHODS = Choice(["GET", "POST", "PUT", "PATCH"])
 
 
 REQUEST_ID = "request_id"
 """The reference of a job, or the placeholder in a lookup, that stands for the id of the request."""
-
-
-class OperationSchema(TableSchema):
-    """An operation of the provider.
-
-    `{name}` in `path` takes that field out of the payload. `callback_url` is where our URL is put, `request_id` where
-    the request's id is put: a path of names in the body, `query:NAME` or `header:NAME`. With `callback_token` the URL
-    carries the token of the attempt. `defaults` are body fields that a payload may override.
-    """
-
-    method = fields.String(load_default="POST", validate=_METHODS)
-    path = PathTemplate(required=True)
-    body = fields.String(load_default="json", validate=Choice(["json", "form", "query"]))
-    callback_url = fields.String(load_default=None, validate=validate.Length(1, 200))
-    callback_token = fields.Boolean(load_default=False)
-    request_id = fields.String(load_default=None, validate=validate.Length(1, 200))
-    idempotency_header = fields.String(load_default=None, validate=HEADER_NAME)
-    required = fields.List(fields.String(), load_default=list)
-    defaults = NamedValues(keys=fields.String(), load_default=dict)
-
-    @validates_schema(skip_on_field_errors=False)
-    def _check_callback_token(self, data: dict[str, Any], **_: Any) -> None:
-        if data.get("callback_token") and data.get("callback_url", "") is None:
-            raise ValidationError(
-                {"callback_token": ["Must be combined with callback_url: the token is a part of that URL."]}
-            )
 
 
 class ResponseTableSchema(TableSchema):
@@ -164,7 +139,12 @@ class CallbackTableSchema(TableSchema):
 
 def sends_request_id(operation: Mapping[str, Any]) -> bool:
     """Return whether an operation sends the request's id, so that the provider can know a job by it."""
-    return bool(operation.get("idempotency_header", True) or operation.get("request_id", True))
+    computed = operation.get("computed") or {}
+    return bool(
+        operation.get("idempotency_header", True)
+        or operation.get("request_id", True)
+        or any(REQUEST_ID in value.names for value in computed.values())
+    )
 
 
 class DeclaredSettingsSchema(ProviderSettingsSchema):
@@ -174,7 +154,7 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
     requests are not looked up.
     """
 
-    auth = fields.Nested(AuthSchema, load_default=None)
+    auth = AuthField(load_default=None)
     headers = NamedValues(
         keys=fields.String(validate=HEADER_NAME), values=fields.String(validate=HEADER_VALUE), load_default=dict
     )
@@ -217,6 +197,16 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
             errors.setdefault("lookup", {})["statuses"] = [message]
         if errors:
             raise ValidationError(errors)
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_body_fields(self, data: dict[str, Any], **_: Any) -> None:
+        """Reject operations whose body is one field of the payload, if our credentials are a field of the body."""
+        if (data.get("auth") or {}).get("scheme") != "body":
+            return
+        names = [name for name, operation in (data.get("operations") or {}).items() if operation.get("body_field")]
+        if names:
+            message = "Must not be combined with auth.scheme = body: the credentials would not be sent."
+            raise ValidationError({"operations": {name: {"body_field": [message]} for name in names}})
 
     @validates_schema(skip_on_field_errors=False)
     def _check_reference(self, data: dict[str, Any], **_: Any) -> None:

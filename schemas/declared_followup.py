@@ -1,11 +1,13 @@
 """Schemas of the tables `poll` and `lookup` of a declared provider, and the statuses that all its tables map to."""
 
+from graphlib import CycleError
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import ItemStatus
+from receiver.schemas.computed_values import ComputedValues, sort_computed
 from receiver.schemas.fields import DAY_S, DURATION_RANGE, Choice, StrictSchema
 from receiver.schemas.paths import PLACEHOLDER, JsonPathField, NamedValues, OneOrMore, PathTemplate, StatusMap
 
@@ -54,7 +56,8 @@ class PollTableSchema(FollowUpTableSchema):
     `not_found` is the status of a job for which the provider responds 404; absent, a 404 changes nothing. `read_once`
     is for a provider that sends each status only once: a poll's response also records jobs that it did not ask about.
     One poll asks about up to `batch` jobs, at `{references}`: joined by `separator` in the path, in a form or within a
-    text; a list if it is the whole value of a JSON field.
+    text; a list if it is the whole value of a JSON field. `computed` are values that are computed from
+    the reference, from fields of the body and from the time.
     """
 
     items = JsonPathField(load_default=None)
@@ -67,6 +70,7 @@ class PollTableSchema(FollowUpTableSchema):
     not_found = fields.String(load_default=None, validate=Choice(["failed", "in_progress"]))
     read_once = fields.Boolean(load_default=False)
     batch = fields.Integer(strict=True, load_default=1, validate=validate.Range(1, 1_000))
+    computed = ComputedValues()
     separator = fields.String(
         load_default=",",
         validate=validate.Regexp(r"[!$-;=?-~]{1,3}\Z", error="Must be 1 to 3 visible ASCII characters of a URL."),
@@ -88,6 +92,25 @@ class PollTableSchema(FollowUpTableSchema):
         if batch == 1 and "references" in placeholders:
             message = "Missing data for required field: with {references}, set how many jobs one poll asks about."
             raise ValidationError({"batch": [message]})
+
+    @validates_schema(skip_on_field_errors=False)
+    def _check_computed(self, data: dict[str, Any], **_: Any) -> None:
+        computed = data.get("computed") or {}
+        names = {"reference", *(data.get("body") or ()), *computed}
+        errors = {}
+        try:
+            sort_computed(computed)
+        except CycleError as error:
+            errors[error.args[1][0]] = [f"Must not be computed from itself: {' from '.join(error.args[1])}."]
+        for location, value in computed.items():
+            if unknown := ", ".join(sorted(value.names - names)):
+                errors[location] = [f"Must be computed from reference and fields of body: {unknown}."]
+        if errors:
+            raise ValidationError({"computed": errors})
+
+    @post_load
+    def _sort_computed(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return data | {"computed": sort_computed(data["computed"])}
 
 
 class LookupTableSchema(FollowUpTableSchema):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
@@ -106,6 +107,16 @@ class Text(fields.String):
 
     def __init__(self, *, min_length: int = 1, max_length: int = 1_000, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(min=min_length, max=max_length), check_storable_text], **kwargs)
+
+
+class TimeZoneField(fields.String):
+    """A time zone of the IANA database."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return ZoneInfo(super()._deserialize(value, *args, **kwargs))
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValidationError("Must be a time zone such as Africa/Lagos.") from None
 
 
 class NetworkList(fields.Field[tuple[IPv4Network | IPv6Network, ...]]):

@@ -14,6 +14,7 @@ from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import MIN_BUDGET_BODIES
 from receiver.domain.egress import TlsFiles
 from receiver.domain.limits import CircuitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import OnAmbiguous
 from receiver.schemas.coverage import find_body_errors
 from receiver.schemas.fields import (
@@ -34,8 +35,8 @@ from receiver.schemas.signatures import SignatureSchema
 from receiver.signatures.base import CallbackAuth
 
 _NAME = validate.Regexp(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z", error="Must contain only letters, digits, - and _.")
-_PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII characters.")
-_CREDENTIAL = validate.Regexp(
+PREFIX = validate.Regexp(r"[ -~]*\Z", error="Must contain only printable ASCII characters.")
+CREDENTIAL = validate.Regexp(
     r"[!-~]+\Z", error="Must contain only printable ASCII characters, without spaces or line breaks."
 )
 _PRODUCT = validate.Regexp(r"[!-~]([ -~]*[!-~])?\Z", error="Must contain only printable ASCII characters.")
@@ -75,7 +76,7 @@ class EnvironmentSchema(Schema):
     trusted_proxies = NetworkList(data_key="RECEIVER_TRUSTED_PROXIES", load_default=())
     secret_keys = SecretKeys(data_key="RECEIVER_SECRET_KEY", load_default=())
     admin_key = fields.String(
-        data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), _CREDENTIAL]
+        data_key="RECEIVER_ADMIN_KEY", load_default=None, validate=[validate.Length(min=16), CREDENTIAL]
     )
     max_body_bytes = fields.Integer(data_key="RECEIVER_MAX_BODY", load_default=1 << 20, validate=validate.Range(min=1))
     header_timeout = fields.Float(data_key="RECEIVER_HEADER_TIMEOUT", load_default=10.0, validate=DURATION_RANGE)
@@ -128,13 +129,14 @@ class AuthSchema(StrictSchema):
     """The credentials that we send to a provider.
 
     Schemes: `bearer`; `header`, sent in `name` with the optional `prefix` before the secret; `basic`, with the secret
-    `user:password`; `query` and `body`, sent as the parameter or field `name`.
+    `user:password`; `query` and `body`, sent as the parameter or field `name`. The scheme `oauth2` has keys of its own,
+    see `receiver.schemas.oauth2`.
     """
 
-    scheme = fields.String(required=True, validate=Choice(["bearer", "header", "basic", "query", "body"]))
-    secret = fields.String(required=True, validate=_CREDENTIAL)
+    scheme = fields.String(required=True, validate=Choice(["bearer", "header", "basic", "query", "body", "oauth2"]))
+    secret = fields.String(required=True, validate=CREDENTIAL)
     name = fields.String(load_default=None, validate=_NAME)
-    prefix = fields.String(load_default="", validate=_PREFIX)
+    prefix = fields.String(load_default="", validate=PREFIX)
 
     @validates_schema(skip_on_field_errors=False)
     def _check_scheme(self, data: dict[str, Any], **_: Any) -> None:
@@ -148,7 +150,7 @@ class BearerAuthSchema(StrictSchema):
     """The credentials that we send to a provider that takes only a bearer key."""
 
     scheme = fields.String(required=True, validate=Choice(["bearer"]))
-    secret = fields.String(required=True, validate=_CREDENTIAL)
+    secret = fields.String(required=True, validate=CREDENTIAL)
 
 
 class RetrySchema(StrictSchema):
@@ -173,6 +175,18 @@ class CircuitSchema(StrictSchema):
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> CircuitPolicy:
         return CircuitPolicy(**data)
+
+
+class RetentionSchema(StrictSchema):
+    """How long data is stored, in seconds: payloads and responses once a request is finished, bodies of callbacks."""
+
+    payloads = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    responses = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+    bodies = fields.Float(load_default=None, validate=DURATION_OR_ZERO_RANGE)
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> Retention:
+        return Retention(**data)
 
 
 class PollSchema(StrictSchema):
@@ -212,9 +226,11 @@ class ProviderSettingsSchema(StrictSchema):
     idle_timeout = fields.Float(load_default=4.0, validate=DURATION_OR_ZERO_RANGE)
     on_ambiguous = fields.Enum(OnAmbiguous, by_value=True, load_default=OnAmbiguous.HOLD)
     deadline = fields.Float(load_default=3 * DAY_S, validate=DURATION_RANGE)
+    reference_reuse_after = fields.Float(load_default=None, validate=DURATION_RANGE)
     retry = fields.Nested(RetrySchema, load_default=RetryPolicy)
     status_codes = StatusCodes(load_default=dict)
     circuit = fields.Nested(CircuitSchema, load_default=CircuitPolicy)
+    retention = fields.Nested(RetentionSchema, load_default=Retention)
     signature = fields.Nested(SignatureSchema, required=True)
     public_url = fields.String(load_default="", validate=check_http_url)
     proxy = ProxyUrl(load_default=None)

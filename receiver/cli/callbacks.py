@@ -120,7 +120,9 @@ def _find_newest_refused(service: Service, filters: Mapping[str, str | None]) ->
 
 
 def _print_callback(document: Json) -> None:
-    if document["headers"] is None:
+    if document.get("erased_at"):
+        print_message("target, headers and body were erased")
+    elif document["headers"] is None:
         print_message("headers and body require a key with the scope admin")
     else:
         print_text(f"{document['method']} {document['target']}")
@@ -140,6 +142,7 @@ def _print_explanation(document: Json) -> None:
             "callback": document["id"],
             "provider": format_provider(document),
             "received": format_time_ms(document["received_at"]),
+            "erased": format_time_ms(document.get("erased_at")),
             "verdict": document["verdict"],
             explanation["part"] or "reason": explanation["message"],
             "errors": "" if explanation["message"] else format_errors(document),

@@ -10,11 +10,13 @@ import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
+from receiver.domain.access_tokens import IssuedToken, TokenFailure
 from receiver.domain.accounts import is_included, list_base_names
 from receiver.domain.egress import TlsFiles
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
-from receiver.exchange.client import HttpClient
+from receiver.exchange.access_tokens import request_token
+from receiver.exchange.channels import build_http_client
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
 from receiver.signatures.base import CallbackAuth
@@ -93,10 +95,17 @@ def _describe_tls(files: TlsFiles) -> Mapping[str, str]:
 
 def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    with closing(HttpClient(provider.origin, provider.send_policy, egress=provider.egress)) as client:
-        results = {}
+    results, issued = {}, None
+    if provider.token_request:
+        with closing(build_http_client(provider, provider.token_request.origin)) as client:
+            issued = request_token(client, provider.token_request)
+        results["access_token"] = _describe_access_token(issued)
+    with closing(build_http_client(provider, provider.origin)) as client:
         for name, check in provider.account_checks.items():
-            outcome = client.exchange(check.outgoing)
+            outgoing = check.outgoing
+            if provider.token_request and isinstance(issued, IssuedToken):
+                outgoing = provider.token_request.authorize(outgoing, issued.text)
+            outcome = client.exchange(outgoing)
             if not isinstance(outcome, Response):
                 results[name] = (False, f"{name}: no response: {outcome.error}")
             elif outcome.problem:
@@ -104,6 +113,12 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
             else:
                 results[name] = (outcome.status == 200, check.format_result(outcome))
         return results
+
+
+def _describe_access_token(issued: IssuedToken | TokenFailure) -> tuple[bool, str]:
+    if isinstance(issued, IssuedToken):
+        return True, f"access token: issued, expires in {issued.expires_in:g} s"
+    return False, f"access token: {issued.error}"
 
 
 def _print_report(report: dict[str, object]) -> None:

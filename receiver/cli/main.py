@@ -16,6 +16,7 @@ _IMPORT_PATHS = {
     "callback": "receiver.cli.callbacks:callback",
     "completion": "receiver.cli.completion:completion",
     "demo": "receiver.cli.start:demo",
+    "erase": "receiver.cli.erase:erase",
     "job": "receiver.cli.jobs:job",
     "key": "receiver.cli.keys:key",
     "migrate": "receiver.cli.start:migrate",
@@ -26,6 +27,7 @@ _IMPORT_PATHS = {
     "recover": "receiver.cli.maintenance:recover",
     "request": "receiver.cli.requests:request",
     "serve": "receiver.cli.start:serve",
+    "tail": "receiver.cli.tail:tail",
     "web": "receiver.cli.start:web",
     "worker": "receiver.cli.start:worker",
 }

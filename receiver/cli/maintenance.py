@@ -48,7 +48,7 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     """
     report = _AuditReport(as_json)
     with report_errors(), stop_on_signals():
-        with _open_database() as (settings, database), show_progress("auditing") as update:
+        with open_database() as (settings, database), show_progress("auditing") as update:
             run = Audit(
                 database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=update
             )
@@ -82,7 +82,7 @@ def prune(older_than: timedelta, dry_run: bool, as_json: bool) -> None:
             param_hint="--older-than",
         )
     with report_errors(), stop_on_signals():
-        with _open_database() as (_, database), show_progress("looking for finished work") as update:
+        with open_database() as (_, database), show_progress("looking for finished work") as update:
             removed = remove_finished(database, older_than.total_seconds(), dry_run=dry_run, report_progress=update)
         counts = asdict(removed)
         if dry_run:
@@ -115,7 +115,7 @@ def recover(before: str, dry_run: bool, as_json: bool) -> None:
             param_hint="--before",
         )
     with report_errors(), stop_on_signals():
-        with _open_database() as (settings, database), show_progress("looking for requests") as update:
+        with open_database() as (settings, database), show_progress("looking for requests") as update:
             recovered = recover_requests(database, time, settings.providers, dry_run=dry_run, report_progress=update)
         counts = asdict(recovered)
         if as_json:
@@ -126,7 +126,7 @@ def recover(before: str, dry_run: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def _open_database() -> Iterator[tuple[Settings, Database]]:
+def open_database() -> Iterator[tuple[Settings, Database]]:
     """Yield the settings and their database.
 
     Raises:

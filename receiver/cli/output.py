@@ -26,7 +26,7 @@ _NOT_PRINTABLE_ASCII = re.compile(r"[^\n -~]+")
 _STYLES = {
     **dict.fromkeys(("succeeded", "completed", "applied"), "green"),
     **dict.fromkeys(("failed", "rejected", "refused", "invalid"), "red"),
-    **dict.fromkeys(("unresolved", "unknown", "disputed", "unmapped", "paused"), "yellow"),
+    **dict.fromkeys(("unresolved", "unknown", "disputed", "unmapped", "paused", "unconfigured"), "yellow"),
 }
 
 
@@ -94,9 +94,9 @@ def print_section(title: str, columns: Sequence[Column], items: Sequence[Json]) 
         TablePrinter(columns).show(items)
 
 
-def print_json(document: Any) -> None:
+def print_json(document: Any, *, in_one_line: bool = False) -> None:
     """Print a JSON document, with control characters escaped."""
-    text = orjson.dumps(document, option=orjson.OPT_INDENT_2).decode()
+    text = orjson.dumps(document, option=None if in_one_line else orjson.OPT_INDENT_2).decode()
     click.echo(_NOT_PRINTABLE_ASCII.sub(lambda match: "".join(map(_escape_json, match[0])), text))
 
 

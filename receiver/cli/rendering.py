@@ -2,9 +2,10 @@
 
 import click
 
-from receiver.cli.output import Json, format_time, print_fields, print_section
+from receiver.cli.output import Json, format_time, print_fields, print_section, print_text
 from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
 
+_MAX_BODY_CHARS = 2_000
 _REQUEST_STATUS_ADVICE = {
     "unknown": "It was sent, but no response arrived: the provider may have acted on it, and could act twice if it is "
     "sent again. Look it up at the provider. If it did not arrive: `receiver request retry ID`. If it did: `receiver "
@@ -28,8 +29,8 @@ _UNMATCHED_ADVICE = (
 )
 
 
-def print_request(document: Json) -> None:
-    """Print a request of the API as text."""
+def print_request(document: Json, *, with_response: bool = False) -> None:
+    """Print a request of the API as text, if wanted with the provider's last response."""
     print_fields(
         {
             "request": document["id"],
@@ -45,11 +46,14 @@ def print_request(document: Json) -> None:
             "notify URL": document["notify_url"],
             "metadata": document["metadata"],
             "payload": document["payload"],
+            "erased": format_time(document.get("erased_at")),
         }
     )
     if document["status"] in _REQUEST_STATUS_ADVICE:
         click.echo(f"\n{_REQUEST_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
     print_section("attempts", ATTEMPTS, document.get("attempts", ()))
+    if with_response:
+        _print_last_response(document)
     print_section("jobs", JOBS, document.get("jobs", ()))
     print_section("actions", ACTIONS, document.get("actions", ()))
 
@@ -89,3 +93,20 @@ def print_job(document: Json) -> None:
     ):
         if advice:
             click.echo(f"\n{advice.replace('ID', document['id'])}")
+
+
+def _print_last_response(document: Json) -> None:
+    """Print the provider's last response to a request, unless there is none or the key may not see it."""
+    attempt = next((each for each in reversed(document["attempts"]) if each["response_headers"] is not None), None)
+    if attempt is None:
+        return
+    click.echo(f"\nresponse of attempt {attempt['number']}")
+    for name, value in attempt["response_headers"].items():
+        print_text(f"{name}: {value}")
+    body = attempt["response_body"]
+    if body:
+        print_text(f"\n{body[:_MAX_BODY_CHARS]}")
+        if len(body) > _MAX_BODY_CHARS:
+            click.echo(f"({len(body) - _MAX_BODY_CHARS} more characters: --json)")
+    if attempt["response_truncated"]:
+        click.echo("(only the first MiB of the response is stored)")

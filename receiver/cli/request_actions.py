@@ -53,9 +53,11 @@ def _selection_options(command: Command) -> Command:
         as_json: bool,
         **params: Any,
     ) -> None:
-        filters = {name: value for name in _FILTERS if (value := params.pop(name)) is not None}
+        filters: dict[str, Any] = {name: value for name in _FILTERS if (value := params.pop(name)) is not None}
         if only_status := params.pop("only_status", None):
             filters["status"] = only_status
+        if params.pop("reference_conflict", False):
+            filters["reference_conflict"] = True
         if metadata:
             filters["metadata"] = dict(metadata)
         command(Selection(ids, filters), BulkOptions(dry_run, yes, as_json), **params)
@@ -112,7 +114,6 @@ def send_requests_now(selection: Selection, bulk: BulkOptions, **params: Any) ->
 
 
 @click.command("resolve")
-@_selection_options
 @click.option("--status", required=True, type=click.Choice(_RESOLVABLE_STATUSES), help="The request's status.")
 @click.option(
     "--reference",
@@ -122,6 +123,8 @@ def send_requests_now(selection: Selection, bulk: BulkOptions, **params: Any) ->
     help="The provider's reference of a job; required for accepted, repeatable.",
 )
 @click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the action.")
+@click.option("--reference-conflict", is_flag=True, help="Only requests with a reference conflict.")
+@_selection_options
 def resolve_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> None:
     """Set the status of unknown requests manually, by ID or of all that match options.
 

@@ -3,6 +3,7 @@
 The actions are in `receiver.cli.request_actions`, `submit` in `receiver.cli.submit`, `track` in `receiver.cli.track`.
 """
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -66,5 +67,9 @@ def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filte
 @click.argument("request_id", metavar="ID", type=click.UUID)
 @options.as_json
 def show_request(request_id: UUID, as_json: bool) -> None:
-    """Show a request with its attempts, jobs and operators' actions."""
-    options.print_result(connect_service().get("requests", request_id), as_json, print_request)
+    """Show a request with its attempts, jobs and operators' actions.
+
+    With a key with the scope admin, also the last response of the provider; with --json those of all attempts.
+    """
+    print_with_response = partial(print_request, with_response=True)
+    options.print_result(connect_service().get("requests", request_id), as_json, print_with_response)

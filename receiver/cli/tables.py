@@ -5,6 +5,7 @@ from receiver.cli.output import Column, Json, format_time, format_time_ms, make_
 from receiver.domain.accounts import join_account
 
 _ATTENTION_KINDS = (
+    "unconfigured",
     "unknown",
     "reference_conflict",
     "disputed",
@@ -40,6 +41,12 @@ def _format_missing_callbacks(provider: Json) -> str:
 def _format_attention(provider: Json) -> str:
     counts = provider["attention"]
     return ", ".join(f"{counts[kind]} {kind.replace('_', ' ')}" for kind in _ATTENTION_KINDS if counts[kind])
+
+
+def _format_state(provider: Json) -> str:
+    if not provider["configured"]:
+        return "unconfigured"
+    return "paused" if provider["paused"] else "active"
 
 
 def _format_limits(provider: Json) -> str:
@@ -138,7 +145,7 @@ NOTIFICATIONS = (
 )
 PROVIDERS = (
     Column("name", lambda provider: join_account(provider["name"], provider.get("account"))),
-    Column("paused", lambda provider: "yes" if provider["paused"] else "no"),
+    Column("state", _format_state),
     Column("attention", _format_attention, prose=True, style="yellow"),
     Column("last callback", make_time_formatter("last_callback_at")),
     Column("missing callbacks", _format_missing_callbacks),

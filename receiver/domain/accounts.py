@@ -21,7 +21,7 @@ _SEPARATOR = "/"
 _NAME = re.compile(NAME_PATTERN)
 
 
-class AccountName(NamedTuple):
+class ProviderAccount(NamedTuple):
     """The two parts of a provider's name; `account` is None for a provider without an account."""
 
     provider: str
@@ -38,10 +38,10 @@ def join_account(provider: str, account: str | None) -> str:
     return provider if account is None else f"{provider}{_SEPARATOR}{account}"
 
 
-def split_account(name: str) -> AccountName:
+def split_account(name: str) -> ProviderAccount:
     """Return the provider and the account of a name, see `join_account`."""
     provider, separator, account = name.partition(_SEPARATOR)
-    return AccountName(provider, account if separator else None)
+    return ProviderAccount(provider, account if separator else None)
 
 
 def is_included(name: str, names: Collection[str]) -> bool:

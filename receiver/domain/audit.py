@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from receiver.domain.generations import derive_generation_job_id
 from receiver.domain.jobs import (
     EventSource,
     JobEvent,
@@ -35,6 +36,8 @@ class FindingKind(StrEnum):
     FINISHED_AT = "finished_at"
     REQUEST = "request"
     IDENTITY = "identity"
+    GENERATION = "generation"
+    SUPERSEDED_AT = "superseded_at"
     NO_EVENT = "no_event"
     EVENT_PRECEDENCE = "event_precedence"
     POLLED = "polled"
@@ -73,7 +76,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AuditedJob:
-    """A job with all columns that its events determine; times are UTC."""
+    """A job with all columns that its events determine; times are UTC.
+
+    `generation` is that of its reference, opened at `opened_at`; None for the first one. `next_opened_at` is when the
+    next generation was opened, if there is one, and `superseded_at` is what the job itself has of that.
+    """
 
     id: UUID
     provider: str
@@ -88,13 +95,21 @@ class AuditedJob:
     accepted_at: datetime
     finished_at: datetime | None
     poll_at: datetime | None
+    superseded_at: datetime | None = None
+    generation: int = 1
+    opened_at: datetime | None = None
+    next_opened_at: datetime | None = None
 
 
 class ProvenJob(NamedTuple):
-    """The state and the request that a job's events prove. `request_id` is the stored one if the events allow it."""
+    """What a job's events and the generations of its reference prove.
+
+    `request_id` is the stored one if the events allow it. The job's reference names another job since `superseded_at`.
+    """
 
     state: JobState
     request_id: UUID | None
+    superseded_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +145,7 @@ class AuditedRequest:
 
 def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
     """Return the findings for a job and its events."""
-    findings = [*_check_identity(job), *_check_poll(job)]
+    findings = [*_check_identity(job), *_check_poll(job), *_check_generation(job, events)]
     if not events:
         return [*findings, _build_job_finding(job, FindingKind.NO_EVENT, job.status, None)]
     findings += [finding for event in events for finding in audit_event(event)]
@@ -145,6 +160,7 @@ def audit_job(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
         (FindingKind.DECIDED, _format_decision(job), _format_decision(state)),
         (FindingKind.ACCEPTED_AT, job.accepted_at, state.accepted_at),
         (FindingKind.FINISHED_AT, job.finished_at, state.finished_at),
+        (FindingKind.SUPERSEDED_AT, job.superseded_at, proven.superseded_at),
     ):
         if stored_value != proven_value:
             findings.append(_build_job_finding(job, kind, stored_value, _format(proven_value), mendable=True))
@@ -181,7 +197,8 @@ def prove_job(job: AuditedJob, events: Sequence[JobEvent]) -> ProvenJob | None:
     owners = [request_id for _, _, request_id in named]
     # The request whose response was committed first keeps the job, whatever the receive times: any named one is valid.
     is_valid = job.request_id in owners or not owners
-    return ProvenJob(fold_events(usable)[job.id], job.request_id if is_valid else owners[0])
+    request_id = job.request_id if is_valid else owners[0]
+    return ProvenJob(fold_events(usable)[job.id], request_id, job.next_opened_at)
 
 
 def repair_event(event: JobEvent) -> JobEvent | None:
@@ -259,10 +276,27 @@ def _check_attempts(request: AuditedRequest) -> list[Finding]:
 
 
 def _check_identity(job: AuditedJob) -> list[Finding]:
-    job_id = derive_job_id(job.provider, job.reference)
+    job_id = derive_generation_job_id(derive_job_id(job.provider, job.reference), job.generation)
     if job.id == job_id:
         return []
     return [_build_job_finding(job, FindingKind.IDENTITY, job.reference, f"the id of this reference is {job_id}")]
+
+
+def _check_generation(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
+    """Return the finding for callbacks that were received while the job's reference named another job."""
+    misplaced = [event for event in events if event.source == EventSource.CALLBACK and not _is_current(job, event)]
+    if not misplaced:
+        return []
+    stored = f"{len(misplaced)} events of callbacks, the first received at {_format(misplaced[0].received_at)}"
+    proven = f"its reference named it from {_format(job.opened_at)} until {_format(job.next_opened_at)}"
+    return [_build_job_finding(job, FindingKind.GENERATION, stored, proven)]
+
+
+def _is_current(job: AuditedJob, event: JobEvent) -> bool:
+    """Return whether the job's reference named the job when an event was received."""
+    return (job.opened_at is None or job.opened_at <= event.received_at) and (
+        job.next_opened_at is None or event.received_at < job.next_opened_at
+    )
 
 
 def _check_poll(job: AuditedJob) -> list[Finding]:

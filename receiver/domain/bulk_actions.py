@@ -61,6 +61,13 @@ class BulkCall:
     status: RequestStatus | None = None
 
     @property
+    def statuses(self) -> Collection[RequestStatus]:
+        """The statuses of the requests to act on; a reference conflict of an accepted request is resolved too."""
+        if self.kind is BulkActionKind.RESOLVE and self.request_filter.reference_conflict:
+            return (*self.kind.statuses, RequestStatus.ACCEPTED)
+        return self.kind.statuses
+
+    @property
     def digest(self) -> bytes:
         """SHA-256 of the call, by which a preview and the call that carries it out are compared."""
         providers = self.request_filter.providers

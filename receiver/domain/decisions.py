@@ -55,7 +55,11 @@ class RetryDecider:
             return self._decide_by_response(outcome, parsed)
         if isinstance(outcome, NotSent):
             return Decision(
-                RequestStatus.QUEUED, detail=outcome.error, retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
+                RequestStatus.QUEUED,
+                detail=outcome.error,
+                retry_in=RETRY_UNSENT_AFTER_S,
+                counts_as_attempt=False,
+                pause=outcome.refusal,
             )
         if outcome.sent:
             return self._decide_ambiguous(f"no response: {outcome.error}")

@@ -133,6 +133,10 @@ class JobEvent:
     the path of the job's status at the provider. `callback_id` and `request_id` name the callback that contained the
     event, or the request whose response did; `actor` names the operator. `notify`: the client of this request wants a
     notification. `request_hint` identifies the request by an id in the callback until the store has resolved it.
+
+    `names_job`: the event is about this job, whichever job its reference names by now, see `domain.generations`.
+    `reuse_after`: if the job had ended so many seconds before the event's request was sent, the provider has used the
+    reference again; None if it never does.
     """
 
     job_id: UUID
@@ -156,6 +160,8 @@ class JobEvent:
     actor: str | None = None
     notify: bool = False
     request_hint: RequestHint | None = None
+    names_job: bool = False
+    reuse_after: float | None = None
 
 
 def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
@@ -197,6 +203,7 @@ def build_unresolved_event(job_id: UUID, provider: str, reference: str, received
         received_at=received_at,
         deadline_at=received_at,
         detail=detail,
+        names_job=True,
     )
 
 

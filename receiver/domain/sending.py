@@ -13,6 +13,8 @@ from receiver.domain.responses import ResponseClass
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
 """Of a provider's due requests, those with the highest priority are sent first."""
+MAX_RESPONSE_BYTES = 1 << 20
+"""The number of bytes at which the body of a provider's response is cut."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
@@ -95,13 +97,15 @@ class NoResponse:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The exchange did not begin, for a reason on our side; nothing was sent, and it does not count as an attempt.
+    """The exchange did not begin, for a reason on our side, or only showed that our access token is no longer valid.
 
-    `permanent`: the exchange can never begin.
+    The provider did nothing, and it does not count as an attempt. `permanent`: the exchange can never begin. `refusal`
+    is why no exchange can begin with our credentials, if an authorization server refused them.
     """
 
     error: str
     permanent: bool = False
+    refusal: str | None = None
 
 
 Outcome = Response | NoResponse | NotSent

@@ -1,12 +1,14 @@
 """Channels to providers: for each provider its HTTP client, its admission, and the callback URL that it is given."""
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Self
 
+from receiver.exchange.access_tokens import AccessTokens, TokenClient
 from receiver.exchange.admission import Admission
 from receiver.exchange.client import Client, HttpClient
 from receiver.exchange.rate_limiter import RateLimiter
+from receiver.exchange.token_cipher import TokenCipher
 from receiver.exchange.webhook_client import WebhookClient
 from receiver.providers.base import Provider
 from receiver.store.database import Database
@@ -15,7 +17,14 @@ from receiver.store.database import Database
 class Channel:
     """The channel to one provider; `credentials` is the fingerprint of the credentials that we use."""
 
-    def __init__(self, provider: Provider, admission: Admission, callback_url: str) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        admission: Admission,
+        callback_url: str,
+        build_client: Callable[[Provider], Client],
+    ) -> None:
+        self._build_client = build_client
         self.provider = provider
         self.admission = admission
         self.callback_url = callback_url
@@ -24,7 +33,7 @@ class Channel:
     @cached_property
     def client(self) -> Client:
         """The HTTP client, built when it is first used: most accounts of a provider are idle."""
-        return _build_client(self.provider)
+        return self._build_client(self.provider)
 
     def close(self) -> None:
         """Close idle connections, and those in use as soon as their exchange has ended."""
@@ -35,10 +44,17 @@ class Channel:
 class Channels(Mapping[str, Channel]):
     """The channels of one process by provider name; closed at the end of the context.
 
-    The caller must renew the shares regularly, see `RateLimiter.renew`.
+    The caller must renew the shares regularly, see `RateLimiter.renew`. Access tokens are encrypted with `secret_keys`.
     """
 
-    def __init__(self, database: Database, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        providers: Mapping[str, Provider],
+        callback_urls: Mapping[str, str],
+        secret_keys: Sequence[str] = (),
+    ) -> None:
+        self._build_client = partial(_build_client, database=database, cipher=TokenCipher(secret_keys))
         self.rate_limiter = RateLimiter(database)
         self._channels: Mapping[str, Channel] = {}
         self.configure(providers, callback_urls)
@@ -65,7 +81,7 @@ class Channels(Mapping[str, Channel]):
         return {name: channel.provider for name, channel in self._channels.items()}
 
     def _build_channel(self, provider: Provider, callback_url: str) -> Channel:
-        return Channel(provider, self.rate_limiter[provider.name], callback_url)
+        return Channel(provider, self.rate_limiter[provider.name], callback_url, self._build_client)
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]
@@ -85,7 +101,18 @@ class Channels(Mapping[str, Channel]):
             channel.close()
 
 
-def _build_client(provider: Provider) -> Client:
+def _build_client(provider: Provider, database: Database, cipher: TokenCipher) -> Client:
     if provider.target_rules:
         return WebhookClient(provider.target_rules, provider.send_policy, provider.egress)
-    return HttpClient(provider.origin, provider.send_policy, egress=provider.egress)
+    client, token_request = build_http_client(provider, provider.origin), provider.token_request
+    if token_request is None:
+        return client
+    build_token_client = partial(build_http_client, provider, token_request.origin)
+    return TokenClient(
+        client, AccessTokens(database, provider, token_request, cipher, build_token_client), token_request
+    )
+
+
+def build_http_client(provider: Provider, origin: str) -> HttpClient:
+    """Build the HTTP client for one of the origins of a provider: that of its API, or of its token endpoint."""
+    return HttpClient(origin, provider.send_policy, egress=provider.egress)

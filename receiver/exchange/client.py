@@ -6,6 +6,7 @@ one total deadline. The client verifies TLS, never sends a request again, does n
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from ssl import SSLError
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ import gevent
 from geventhttpclient.response import HTTPParseError
 
 from receiver.domain.egress import Egress
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Outcome, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
 from receiver.exchange.messages import (
@@ -25,19 +26,16 @@ from receiver.exchange.messages import (
     read_response,
 )
 from receiver.exchange.tls import build_tls_context, refuses_certificate
-from receiver.providers.base import SendPolicy
+from receiver.providers.base import SendPolicy, canonical_origin
 from receiver.providers.capabilities import OutgoingRequest
 
-MAX_RESPONSE_BYTES = 1 << 20
 _PROXY_AUTHENTICATION_REQUIRED = 407
 
 
 class Client(Protocol):
     """An HTTP client; see `HttpClient`."""
 
-    def exchange(
-        self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
-    ) -> Response | NoResponse: ...
+    def exchange(self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None) -> Outcome: ...
 
     def close(self) -> None: ...
 
@@ -47,7 +45,7 @@ class HttpClient:
 
     Args:
         origin: scheme, host and port.
-        send_policy: the timeouts, and the maximum number of connections.
+        send_policy: the timeouts of exchanges, and how long connections idle.
         max_body_bytes: the number of bytes at which a response body is cut.
         rules: the addresses that may be connected to; None for any address.
         egress: the proxy, the certificates and the name of the client.
@@ -65,9 +63,9 @@ class HttpClient:
         self._max_duration = send_policy.max_duration
         self._max_body_bytes = max_body_bytes
         egress = egress or Egress()
-        url, proxy = urlsplit(origin), egress.proxy
+        url, proxy = urlsplit(canonical_origin(urlsplit(origin))), egress.proxy
         connector = Connector(
-            origin,
+            url.geturl(),
             send_policy.connect_timeout,
             send_policy.timeout,
             tls=build_tls_context(egress.tls) if url.scheme == "https" else None,
@@ -82,7 +80,7 @@ class HttpClient:
         self._forwarder = proxy if url.scheme == "http" else None
         if self._forwarder and self._forwarder.authorization:
             headers["proxy-authorization"] = self._forwarder.authorization
-        self._encoder = RequestEncoder(url.netloc, headers, origin if self._forwarder else "")
+        self._encoder = RequestEncoder(url.netloc, headers, url.geturl() if self._forwarder else "")
 
     def exchange(
         self, outgoing: OutgoingRequest, admission: AbstractContextManager[None] | None = None
@@ -141,7 +139,7 @@ def _send_and_read(connection: Connection, message: bytes, method: str, max_body
     except (BrokenPipeError, ConnectionResetError, SSLError) as error:
         # The server may have responded before it had read the whole request, and closed the connection.
         try:
-            return read_response(connection, method, max_body_bytes)
+            return replace(read_response(connection, method, max_body_bytes), idle_timeout=0.0)
         except (OSError, HTTPParseError) as ending:
             raise ending if refuses_certificate(ending) else error from None
     return read_response(connection, method, max_body_bytes)

@@ -63,18 +63,17 @@ class Connection:
     yields: gevent switches only when it has to wait, so that an endless response would block everything.
 
     Attributes:
-        received: the number of bytes received since the last request.
         is_fresh: whether it was opened for the current exchange.
         idle_until: until when it can be used again, by `time.monotonic`.
     """
 
-    __slots__ = ("_poller", "_socket", "idle_until", "is_fresh", "received")
+    __slots__ = ("_poller", "_received", "_socket", "idle_until", "is_fresh")
 
     def __init__(self, socket: Socket) -> None:
         self._socket = socket
         self._poller = _poll()
         self._poller.register(socket.fileno(), select.POLLIN)
-        self.received = 0
+        self._received = 0
         self.is_fresh = True
         self.idle_until = 0.0
 
@@ -85,7 +84,7 @@ class Connection:
 
     def sendall(self, data: bytes) -> None:
         """Send a request, or a part of it."""
-        self.received = 0
+        self._received = 0
         self._socket.sendall(data)
 
     def recv(self, size: int) -> bytes:
@@ -94,12 +93,12 @@ class Connection:
         Raises:
             ConnectionError: the server has sent too much since the last request.
         """
-        if self.received > MAX_RECEIVED_BYTES:
+        if self._received > MAX_RECEIVED_BYTES:
             raise ConnectionError(f"the response exceeds {MAX_RECEIVED_BYTES} bytes")
-        if self.received > _MAX_BYTES_WITHOUT_YIELD:
+        if self._received > _MAX_BYTES_WITHOUT_YIELD:
             gevent.sleep(0)
         data = self._socket.recv(size)
-        self.received += len(data)
+        self._received += len(data)
         return data
 
     def close(self) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
+from receiver.domain.messages import add_message
 from receiver.domain.responses import ResponseClass, find_status_rule
-from receiver.domain.sending import Outcome, Response
+from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.providers.base import Provider
 from receiver.store.actions import record_action
 from receiver.store.connections import Connection
@@ -40,12 +41,15 @@ def find_refusal(provider: Provider, outcome: Outcome) -> CredentialRefusal | No
 
     A 404 is about a job or a request, whatever it means for a new request.
     """
+    if isinstance(outcome, NotSent) and outcome.refusal:
+        return CredentialRefusal(provider.name, provider.fingerprint, outcome.refusal)
     if not isinstance(outcome, Response) or outcome.status == 404:
         return None
     rule = find_status_rule(outcome.status, provider.retry_rules.status_codes)
     if rule.response_class is not ResponseClass.PAUSE:
         return None
-    return CredentialRefusal(provider.name, provider.fingerprint, f"{outcome.status}: {rule.advice}")
+    reason = add_message(f"{outcome.status}: {rule.advice}", outcome.headers, outcome.body)
+    return CredentialRefusal(provider.name, provider.fingerprint, provider.redactor.redact_text(reason))
 
 
 def record_refusals(connection: Connection, refusals: Sequence[CredentialRefusal]) -> None:

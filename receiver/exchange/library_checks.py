@@ -14,4 +14,5 @@ def check_geventhttpclient() -> None:
     Raises:
         UnsupportedLibrary: a method does not exist.
     """
-    check_attribute("geventhttpclient", GEVENTHTTPCLIENT_VERSIONS, HTTPResponse, "_on_body")
+    for name in ("_on_message_begin", "_on_body"):
+        check_attribute("geventhttpclient", GEVENTHTTPCLIENT_VERSIONS, HTTPResponse, name)

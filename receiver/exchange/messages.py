@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from geventhttpclient.response import HTTPResponse
+from geventhttpclient.response import HTTPProtocolViolationError, HTTPResponse
 
 from receiver.domain.documents.encodings import CONTENT_ENCODING, DecodedTooLarge, UnsupportedEncoding, decode_content
 from receiver.domain.documents.errors import UnreadableDocument
@@ -71,6 +71,11 @@ class _Parser(HTTPResponse):
     @property
     def is_complete(self) -> bool:
         return self.message_complete and self.get_code() >= 200
+
+    def _on_message_begin(self) -> None:
+        if self.is_complete:
+            raise HTTPProtocolViolationError("the server sent more than one response")
+        super()._on_message_begin()
 
     def _on_body(self, buf: bytearray) -> None:
         self.body += buf

@@ -47,6 +47,7 @@ from receiver.store.callbacks import StoredCallback
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.errors import StoreConflict
+from receiver.store.generations import find_assigned_events
 from receiver.store.jobs import schedule_polls_now
 
 T = TypeVar("T")
@@ -156,6 +157,7 @@ class Audit:
         events = self._callback_reader.parse_events(callback)
         if events is None:
             return [_build_lost_callback_finding(callback, None)]
+        events = find_assigned_events(connection, events)
         missing = {(event.job_id, event.key) for event in events} - find_stored_events(connection, events)
         if not missing:
             return []

@@ -91,7 +91,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
             lookup_count=unknown_request.lookup_count,
             unknown_since=unknown_request.unknown_since,
             status=lookup_result.status,
-            detail=lookup_result.detail,
+            detail=provider.redactor.redact_text(lookup_result.detail) if lookup_result.detail else None,
             next_in=lookup_result.next_in,
             absent=lookup_result.absent,
         )

@@ -5,7 +5,7 @@ events and the jobs' next polls are derived.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -75,10 +75,10 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         return [*single_polls, *batch_polls]
 
     def compose(self, channel: Channel, work: PollBatch) -> OutgoingRequest | NotSent:
-        references, location = [job.reference for job in work.jobs], work.jobs[0].location
-        if location is None and any(map(has_dot_segment, references)):
+        references, first = [job.reference for job in work.jobs], work.jobs[0]
+        if first.location is None and any(map(has_dot_segment, references)):
             return NotSent("the reference would lead to another path", permanent=True)
-        return require_capability(channel.provider.poller).compose(references, location)
+        return require_capability(channel.provider.poller).compose_at(references, first.location, first.polled_at)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.
@@ -89,15 +89,21 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         provider, poll, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
         if isinstance(outcome, NotSent):
             next_in = None if outcome.permanent else RETRY_UNSENT_AFTER_S
-            return ExchangeResult([NextPoll(job.id, next_in) for job in poll.jobs])
+            return ExchangeResult(
+                [NextPoll(job.id, next_in) for job in poll.jobs], refusal=find_refusal(provider, outcome)
+            )
         poller = require_capability(provider.poller)
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]
         reports = poller.interpret(references, response) if response else {}
         other_reports = poller.interpret_other_jobs(references, response) if response else ()
         retry_after = parse_retry_after(response.headers, now) if response else None
+        jobs_by_reference = {job.reference: job for job in poll.jobs}
         events = [
-            provider.build_event(report, EventSource.POLL, _derive_origin(report), now)
+            _name_job(
+                provider.build_event(report, EventSource.POLL, _derive_origin(report), now),
+                jobs_by_reference.get(report.reference),
+            )
             for report in (*reports.values(), *other_reports)
         ]
         next_polls: list[NextPoll] = []
@@ -126,6 +132,11 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
 def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> Iterator[PollBatch]:
     for start in range(0, len(jobs), batch_size):
         yield PollBatch(provider, jobs[start : start + batch_size])
+
+
+def _name_job(event: JobEvent, polled: SilentJob | None) -> JobEvent:
+    """Return an event as one of the job that was polled: its reference may name another job by now."""
+    return event if polled is None else replace(event, job_id=polled.id, names_job=True)
 
 
 def _is_final(report: StatusReport | None) -> bool:

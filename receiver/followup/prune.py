@@ -11,6 +11,7 @@ from functools import partial
 
 from receiver.store.connections import Connection
 from receiver.store.database import Database
+from receiver.store.generations import find_old_references, remove_generations
 from receiver.store.prune import (
     RemovedCounts,
     compute_cutoff,
@@ -77,6 +78,8 @@ def _find_batches(
             yield partial(remove_finished_work, work=work, before=cutoff)
     for callback_ids in find_old_callbacks(reader, cutoff, batch_size):
         yield partial(remove_callbacks, callback_ids=callback_ids, before=cutoff)
+    for first_job_ids in find_old_references(reader, cutoff, batch_size):
+        yield partial(remove_generations, first_job_ids=first_job_ids)
     for nonces in find_old_nonces(reader, cutoff, batch_size):
         yield partial(remove_nonces, nonces=nonces, before=cutoff)
     if with_keys:

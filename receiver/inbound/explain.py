@@ -68,6 +68,10 @@ _CAUSE_BY_PART = {
         "Asana and Notion, an admin reads it here: set it as the secret of `signature`, and restart."
     ),
 }
+_ERASED_CAUSE = (
+    "Its body, headers and address were erased, after its `retention` or by `receiver erase`. It can neither "
+    "be explained further nor replayed. Have the provider send the callback again."
+)
 _NOT_STORED_CAUSE = (
     "The value that was sent is not stored, because it may be a secret. Compare what the provider sends with "
     "`secrets`, correct one of them, and have the provider send the callback again."
@@ -93,6 +97,9 @@ def explain(
     callback: StoredCallback, provider: Provider | None, documents: KeyDocuments, public_url: str
 ) -> Explanation:
     """Explain a callback's verdict by the current settings, as of its receive time."""
+    if callback.erased_at is not None:
+        part = next(iter(callback.errors or {}), None) if callback.verdict is Verdict.REFUSED else None
+        return Explanation(part, None, (_ERASED_CAUSE,))
     if callback.verdict is not Verdict.REFUSED:
         causes = [_EXPLANATION_BY_VERDICT[callback.verdict]]
         if callback.errors and callback.verdict is not Verdict.INVALID:

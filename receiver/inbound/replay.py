@@ -42,9 +42,13 @@ def parse_again(
     """Parse a stored callback by the current settings.
 
     Raises:
-        StateConflict: the provider is no longer configured, or the callback is still refused.
+        StateConflict: the callback was erased, its provider is no longer configured, or it is still refused.
         DocumentUnavailable: the provider's public keys cannot be fetched now.
     """
+    if stored.erased_at is not None:
+        raise StateConflict(
+            "The body of the callback was erased, so that it cannot be replayed. Have the provider send it again."
+        )
     if provider is None or provider.callbacks is None:
         raise StateConflict(f"The provider {stored.provider} is not configured. Configure it to replay its callbacks.")
     incoming = restore_callback(stored, public_url)

@@ -61,4 +61,5 @@ def _build_operator_event(job: Job, status: JobStatus | None, operator: Operator
         deadline_at=job.deadline_at,
         detail=detail,
         actor=operator.actor,
+        names_job=True,
     )

@@ -30,10 +30,15 @@ def retry(connection: Connection, request: Request, provider: Provider | None, a
     """Queue a request again that ended without being accepted; call within a transaction.
 
     Raises:
-        StateConflict: the request is in progress or was accepted, or its provider is not configured any more.
+        StateConflict: the request is in progress or was accepted, its payload is erased, or its provider is not
+            configured any more.
     """
     if provider is None:
         raise StateConflict(f"The provider {request.provider} is not configured. Configure it to retry the request.")
+    if request.payload is None:
+        raise StateConflict(
+            "The payload of the request was erased, so that it cannot be sent again. Submit a new request."
+        )
     if not retry_requests(connection, [request.id], {request.provider: provider.deadline}):
         remedy = " Use send-now to send it now." if request.status is RequestStatus.QUEUED else ""
         raise StateConflict(

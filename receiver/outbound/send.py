@@ -17,6 +17,7 @@ from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
 from receiver.providers.base import Provider, require_capability
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
+from receiver.signatures.redaction import CREDENTIAL_HEADERS, REDACTED
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.due_providers import list_providers_with_due_requests
@@ -33,6 +34,7 @@ from receiver.store.requests import (
 )
 from receiver.store.unknown_requests import accept_known_requests
 
+_CREDENTIAL_HEADERS = CREDENTIAL_HEADERS | {"set-cookie"}
 _log = structlog.get_logger(__name__)
 
 
@@ -96,7 +98,8 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         parsed = ParsedResponse()
         if isinstance(outcome, Response):
             parsed = sender.interpret(outcome).explain(outcome).bind(attempt.request_id)
-        decision = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter).decide(outcome, parsed)
+        decider = sender.build_decider(attempt, provider.retry_rules, now, exchange.jitter)
+        decision = _redact_decision(provider, decider.decide(outcome, parsed))
         events = [
             provider.build_event(
                 report,
@@ -141,13 +144,23 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         return _build_unstorable_result(item, str(error)) if isinstance(item, CompletedExchange) else None
 
 
+def _redact_decision(provider: Provider, decision: Decision) -> Decision:
+    """Return a decision whose detail, which may quote the response, has no secrets."""
+    if not decision.detail or not provider.redactor.has_secrets:
+        return decision
+    detail = provider.redactor.redact_text(decision.detail)
+    return replace(decision, detail=detail, pause=detail if decision.pause else None)
+
+
 def _redact_response(provider: Provider, response: Response) -> Response:
-    """Return a response without URL tokens: many providers send our callback URL back."""
-    redactor = provider.callbacks.settings.auth.redactor if provider.callbacks else None
-    if redactor is None or not redactor.tokens:
-        return response
-    headers = {name: redactor.redact_text(value) for name, value in response.headers.items()}
-    return replace(response, headers=headers, body=redactor.redact_bytes(response.body))
+    """Return a response without cookies, our secrets and URL tokens: many providers send our callback URL back."""
+    headers, redactor = response.headers, provider.redactor
+    if not _CREDENTIAL_HEADERS.isdisjoint(headers):
+        headers = {name: REDACTED if name in _CREDENTIAL_HEADERS else value for name, value in headers.items()}
+    if redactor.has_secrets:
+        headers = {name: redactor.redact_text(value) for name, value in headers.items()}
+        return replace(response, headers=headers, body=redactor.redact_bytes(response.body))
+    return response if headers is response.headers else replace(response, headers=headers)
 
 
 def _build_unstorable_result(exchange: CompletedExchange[Attempt], error: str) -> ExchangeResult[AttemptOutcome]:

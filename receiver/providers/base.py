@@ -1,6 +1,6 @@
 """A provider: its address, the limits of exchanges with it, and its capabilities, each of which is optional."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -19,10 +19,13 @@ from receiver.domain.jobs import (
     derive_job_id,
 )
 from receiver.domain.limits import CircuitPolicy, LimitPolicy
+from receiver.domain.retention import Retention
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
 from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
-from receiver.providers.credentials import fingerprint_credentials
+from receiver.providers.credentials import fingerprint_credentials, spell_secrets
+from receiver.providers.token_requests import TokenRequest
+from receiver.signatures.redaction import Redactor
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -89,11 +92,16 @@ class Provider:
         retry_rules: how requests are retried.
         send_policy: the limits of exchanges.
         deadline: seconds from acceptance until a job without a final status is `unresolved`.
+        reference_reuse_after: seconds after a job's end from which on its reference names a new job if a response
+            contains it again; None for a provider that never uses a reference again.
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
+        secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
         fingerprint_key: the key of the fingerprints of credentials, equal in all processes.
+        retention: how long data is stored that is erased before its request is removed.
+        token_request: how access tokens are requested, for a provider whose requests carry one.
         egress: how exchanges leave this machine.
     """
 
@@ -111,7 +119,17 @@ class Provider:
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
     fingerprint_key: bytes = field(default=b"", repr=False)
+    retention: Retention = field(default_factory=Retention)
+    token_request: TokenRequest | None = None
     egress: Egress = field(default_factory=Egress)
+    reference_reuse_after: float | None = None
+    secrets: Sequence[str] = field(default=(), repr=False)
+    redactor: Redactor = field(init=False, repr=False, compare=False)
+    """Removes from responses our secrets and the tokens of callback URLs, which many providers send back."""
+
+    def __post_init__(self) -> None:
+        tokens = self.callbacks.settings.auth.redactor.tokens if self.callbacks else {}
+        object.__setattr__(self, "redactor", Redactor(tokens, spell_secrets(self.secrets), headers=frozenset()))
 
     @property
     def operations(self) -> Mapping[str, Operation]:
@@ -210,6 +228,7 @@ class Provider:
             request_id=request_id,
             notify=notify,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
+            reuse_after=None if request_id is None else self.reference_reuse_after,
         )
 
 

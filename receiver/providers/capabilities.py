@@ -215,6 +215,10 @@ class Poller(ABC):
         A job whose status URL `location` the provider sent is polled alone, at that URL.
         """
 
+    def compose_at(self, references: Sequence[str], location: str | None, now: datetime) -> OutgoingRequest:
+        """Build the HTTP request at a time (UTC), if the request contains the time; by default like `compose`."""
+        return self.compose(references, location)
+
     @abstractmethod
     def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
         """Parse the response to a poll by reference; a job without a status in it is left out."""

@@ -84,7 +84,9 @@ def _build_base(name: str, table: Mapping[str, Any]) -> Provider:
             idle_timeout=table["idle_timeout"],
         ),
         deadline=table["deadline"],
+        retention=table["retention"],
         egress=Egress(proxy=table["proxy"] or None, proxy_from_environment=table["proxy"] is None, tls=table["tls"]),
+        reference_reuse_after=table["reference_reuse_after"],
     )
 
 

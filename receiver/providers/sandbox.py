@@ -153,6 +153,7 @@ def build_sandbox(provider: Provider, table: Mapping[str, Any]) -> Provider:
         callbacks=SandboxCallbacks(CallbackSettings(table["signature"], uses_attempt_token=uses_attempt_token)),
         poller=SandboxPoller(PollPolicy(**table["poll"]), provider.base_path, api_key),
         credentials=api_key.encode(),
+        secrets=[api_key],
     )
 
 

@@ -119,4 +119,4 @@ def find_stored_events(connection: Connection, events: Sequence[JobEvent]) -> se
 
 
 def _build_job_row(job_id: UUID, job: ProvenJob) -> dict[str, Any]:
-    return {"id": job_id, **job.state.to_dict(), "request_id": job.request_id}
+    return {"id": job_id, **job.state.to_dict(), "request_id": job.request_id, "superseded_at": job.superseded_at}

@@ -42,7 +42,9 @@ class StoredCallback:
     `errors` maps fields to messages if the verdict is `INVALID`, and the part of the signature that failed to a message
     if the verdict is `REFUSED`; with any other verdict, it has the fields that could not be read and were left out.
     `verified` is the result of authentication, and `secret_fingerprint` identifies the secret that matched. Target,
-    headers and body contain no configured secret. The fields are the columns that `reconcile` and `save_refused` store.
+    headers and body contain no configured secret. `erased_at` (UTC) is when they were erased; of a
+    duplicate, when those of the first delivery were. The other fields are the columns that `reconcile` and
+    `save_refused` store.
     """
 
     id: UUID
@@ -58,6 +60,7 @@ class StoredCallback:
     verified: bool = True
     secret_fingerprint: str | None = None
     caller_address: str | None = None
+    erased_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

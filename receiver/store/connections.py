@@ -172,10 +172,13 @@ def connect(
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Run the context in a transaction, or in a savepoint of the transaction that is open."""
+    """Run the context in a transaction: the one that is open, or else a new one.
+
+    An error must leave the context in which the transaction began, which rolls back. There are no savepoints, because
+    rows that are inserted within one have the id of a transaction that no snapshot lists, see `receiver.store.tail`.
+    """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        with connection.transaction():
-            yield
+        yield
         return
     begin(connection)
     with finish_transaction(connection):

@@ -35,7 +35,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class SilentJob:
-    """A job that is due for a poll. `polls` includes this poll; times are UTC."""
+    """A job that is due for a poll. `polls` includes this poll, which was claimed at `polled_at`; times are UTC."""
 
     id: UUID
     provider: str
@@ -44,6 +44,7 @@ class SilentJob:
     polls: int
     accepted_at: datetime
     deadline_at: datetime
+    polled_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from uuid import UUID, uuid4
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
-from receiver.domain.sending import DEFAULT_PRIORITY, Attempt, Decision, NoResponse, NotSent, RequestStatus, Response
+from receiver.domain.sending import (
+    DEFAULT_PRIORITY,
+    MAX_RESPONSE_BYTES,
+    Attempt,
+    Decision,
+    NoResponse,
+    NotSent,
+    RequestStatus,
+    Response,
+)
 from receiver.schemas.api.requests import MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH
 from receiver.store.actions import RecordedAction
 from receiver.store.connections import Connection, as_jsonb, row_factory
@@ -46,6 +55,7 @@ class NewRequest:
 class Request:
     """A stored request; times are UTC. `client` submitted it; None for a request of the service itself.
 
+    `payload` is None if it was erased, and `erased_at` is when data of the request was.
     `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
     has resolved that yet.
     """
@@ -53,7 +63,7 @@ class Request:
     id: UUID
     provider: str
     operation: str
-    payload: Mapping[str, Any]
+    payload: Mapping[str, Any] | None
     metadata: Mapping[str, Any]
     status: RequestStatus
     detail: str | None
@@ -63,19 +73,36 @@ class Request:
     finished_at: datetime | None
     notify_url: str | None = None
     client: str | None = None
+    erased_at: datetime | None = None
     priority: int = DEFAULT_PRIORITY
     reference_conflict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAttempt:
-    """One attempt of a request; times are UTC. Without `finished_at`, it is in progress or its worker died."""
+    """One attempt of a request; times are UTC. Without `finished_at`, it is in progress or its worker died.
+
+    The headers and the body of the response are those that were stored, without credentials; None if they were not
+    read from the database.
+    """
 
     number: int
     started_at: datetime
     finished_at: datetime | None
     response_status: int | None
     error: str | None
+    response_headers: Mapping[str, str] | None = None
+    raw_response_body: bytes | None = None
+
+    @property
+    def response_body(self) -> str | None:
+        """The body as text, in which bytes that are not UTF-8 are escaped."""
+        return None if self.raw_response_body is None else self.raw_response_body.decode("utf-8", "backslashreplace")
+
+    @property
+    def response_truncated(self) -> bool | None:
+        """Whether only the beginning of the body is stored."""
+        return None if self.raw_response_body is None else len(self.raw_response_body) >= MAX_RESPONSE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +204,16 @@ def find_requests(connection: Connection, request_ids: Collection[UUID]) -> list
 
 
 def find_request_details(
-    connection: Connection, ids: Collection[UUID], max_jobs: int | None = None
+    connection: Connection, ids: Collection[UUID], max_jobs: int | None = None, *, with_responses: bool = False
 ) -> list[RequestDetail]:
-    """Return requests in order of submission with all that belongs to them, but at most `max_jobs` jobs of each."""
+    """Return requests in order of submission with all that belongs to them.
+
+    Args:
+        connection: any connection.
+        ids: the ids of the requests.
+        max_jobs: the maximum number of jobs of each request; None for all.
+        with_responses: whether the headers and bodies of responses are read.
+    """
     build_detail = row_factory(
         RequestDetail,
         status=RequestStatus,
@@ -189,7 +223,7 @@ def find_request_details(
     )
     cursor = connection.cursor(row_factory=build_detail)
     # Binary, because only then rows within a row come with their types.
-    params = {"ids": list(ids), "max_jobs": max_jobs}
+    params = {"ids": list(ids), "max_jobs": max_jobs, "with_responses": with_responses}
     return cursor.execute(load_statement("find_request_details"), params, binary=True).fetchall()
 
 
@@ -254,10 +288,11 @@ def cancel_requests(
 
 
 def retry_requests(connection: Connection, request_ids: Collection[UUID], deadlines: Mapping[str, float]) -> list[UUID]:
-    """Queue requests again and return their ids; requests whose status does not allow that stay as they are.
+    """Queue requests again and return their ids.
 
-    A request whose deadline has passed gets a new deadline, the seconds of its provider in `deadlines` from now.
-    Requests of other providers stay as they are.
+    Requests whose status does not allow that, or whose payload is erased, stay as they are, as do requests of providers
+    that are not in `deadlines`. It holds the seconds from now until the new deadline of a request whose deadline has
+    passed, by provider.
     """
     return _change_requests(connection, "retry_requests", {"ids": list(request_ids), "deadlines": as_jsonb(deadlines)})
 

@@ -4,7 +4,7 @@ The complete lists at the end are for the small database of a demonstration.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -22,6 +22,7 @@ ATTENTION_KINDS = (
     "unresolved",
     "unknown",
     "reference_conflict",
+    "unconfigured",
     "refused",
 )
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
@@ -41,7 +42,8 @@ class Counts:
 class Attention:
     """The number of a provider's jobs, callbacks and requests that need attention, by kind.
 
-    `refused` are the callbacks that were refused in the last day.
+    `unconfigured` are the queued requests and open jobs of a provider that is not configured. `refused` are the
+    callbacks that were refused in the last day.
     """
 
     name: str
@@ -52,7 +54,13 @@ class Attention:
     unresolved: int
     unknown: int
     reference_conflict: int
+    unconfigured: int = 0
     refused: int = 0
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether anything needs attention."""
+        return any(getattr(self, kind) for kind in ATTENTION_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +136,17 @@ def find_due_ages(connection: Connection, names: Sequence[str]) -> Mapping[str, 
     return dict(connection.execute(load_statement("find_due_ages"), {"names": list(names)}).fetchall())
 
 
-def count_attention(connection: Connection, names: Sequence[str]) -> Mapping[str, Attention]:
-    """Count what needs attention, by provider."""
-    cursor, params = connection.cursor(row_factory=row_factory(Attention)), {"names": list(names)}
+def list_stored_providers(connection: Connection) -> list[str]:
+    """Return the names of the providers that have requests, jobs or callbacks, configured or not."""
+    return [name for (name,) in connection.execute(load_statement("list_stored_providers"))]
+
+
+def count_attention(
+    connection: Connection, names: Sequence[str], configured: Collection[str]
+) -> Mapping[str, Attention]:
+    """Count what needs attention, by provider; `configured` are the names of all configured providers."""
+    cursor = connection.cursor(row_factory=row_factory(Attention))
+    params = {"names": list(names), "configured": list(configured)}
     rows = cursor.execute(load_statement("count_attention"), params, prepare=False).fetchall()
     refused: dict[str, int] = dict(connection.execute(load_statement("count_refusals"), params, prepare=False))
     return {row.name: replace(row, refused=refused.get(row.name, 0)) for row in rows}

@@ -23,6 +23,7 @@ from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.paths import CanonicalPaths
 from receiver.web.problems import register_error_handlers
 from receiver.web.security_headers import add_security_headers
+from receiver.web.tailing import Followers
 from receiver.web.upgrades import IgnoreUpgrades
 from receiver.web.v1 import api
 from receiver.web.waiting import JobWaiters
@@ -58,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         CallbackAuthenticator(AuthLog(database), KeyDocuments(lambda document: bool(parse_key_document(document)))),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,
+        Followers(database),
         CallbackMetrics(database, reader, settings.providers.keys(), batcher, job_waiters),
         reader,
     )

@@ -15,6 +15,7 @@ from receiver.store.database import Database
 from receiver.store.reading import Reader
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.metrics.callback_metrics import CallbackMetrics
+from receiver.web.tailing import Followers
 from receiver.web.waiting import JobWaiters
 
 _EXTENSION = "receiver"
@@ -34,6 +35,7 @@ class AppContext:
     callback_authenticator: CallbackAuthenticator
     api_keys: ApiKeyAuthenticator
     job_waiters: JobWaiters
+    followers: Followers
     metrics: CallbackMetrics
     reader: Reader
 
@@ -49,6 +51,7 @@ class AppContext:
     def close(self) -> None:
         """Answer waiting clients, commit pending callbacks, then close all connections."""
         self.job_waiters.close()
+        self.followers.close()
         self.batcher.close()
         self.callback_authenticator.close()
         self.metrics.close()

@@ -59,6 +59,7 @@ def post_worker_init(worker: Any) -> None:
         worker.limit_connections(context.settings.connection_limits)
         context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
+        context.followers.release_when(lambda: not worker.alive)
         _reload_on_hangup(context)
 
 

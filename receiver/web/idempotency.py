@@ -3,12 +3,16 @@
 The key is stored with a fingerprint of the call in the transaction that does the work, and belongs to the client of the
 API key, so that it outlives a rotation of the API key. A concurrent call with the same key waits for the first one.
 Another body under the same key is a 409, as our own contract defines it (the draft says 422).
+
+A response is stored without the payloads and metadata of its requests, and completed with those of the stored requests
+when it is repeated: what is erased from a request is then not in the responses either.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import orjson
 from flask import Response, request
@@ -16,6 +20,8 @@ from flask import Response, request
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.connections import Connection, ensure_durability
 from receiver.store.keys import reserve_idempotency_key, save_response
+from receiver.store.requests import find_requests
+from receiver.web.bodies import json_response
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
 from receiver.web.problems import ProblemError, ProblemType
@@ -49,15 +55,37 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
         if stored is None:
             response = execute(connection)
             location, status = response.headers.get("Location"), response.status_code
-            save_response(connection, client, key, response.get_data(), location, status=status)
+            save_response(connection, client, key, _strip_requests(response.get_data()), location, status=status)
             return response
         if stored.fingerprint != fingerprint:
             raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
         ensure_durability(connection)
         headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
-        return Response(stored.response, stored.status, headers, content_type="application/json")
+        return json_response(_complete_requests(connection, stored.response), stored.status, headers)
 
     return database.run_repeatably(execute_once)
+
+
+def _strip_requests(response: bytes) -> bytes:
+    """Return a response without the payloads and metadata of its requests."""
+    document = orjson.loads(response)
+    for request_document in _list_requests(document):
+        request_document |= {"payload": None, "metadata": None}
+    return orjson.dumps(document)
+
+
+def _complete_requests(connection: Connection, response: bytes) -> Mapping[str, Any]:
+    """Return the document of a stored response, with the payloads and metadata of its requests as they are now."""
+    document: Mapping[str, Any] = orjson.loads(response)
+    documents = {UUID(each["id"]): each for each in _list_requests(document) if each["metadata"] is None}
+    for stored in find_requests(connection, list(documents)) if documents else ():
+        documents[stored.id] |= {"payload": stored.payload, "metadata": stored.metadata}
+    return document
+
+
+def _list_requests(document: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Return the documents of requests in a response."""
+    return [each for each in document.get("items", [document]) if "payload" in each]
 
 
 def _parse_key() -> str | None:

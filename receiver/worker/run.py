@@ -19,6 +19,7 @@ from receiver.exchange.loop import ExchangeLoop
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
+from receiver.followup.retention import apply_retentions, list_retentions
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
@@ -66,7 +67,7 @@ def _run(settings: Settings, database: Database, stopping: Event, metrics: Worke
     try:
         with (
             closing(Clock(database)) as clock,
-            Channels(database, settings.send_targets, _build_callback_urls(settings)) as channels,
+            Channels(database, settings.send_targets, _build_callback_urls(settings), settings.secret_keys) as channels,
         ):
             _run_loops(settings, database, channels, clock, stopping, metrics=metrics)
     finally:
@@ -98,6 +99,7 @@ def _run_loops(
         poll_loop.step,
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
+        lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))

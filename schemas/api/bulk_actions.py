@@ -22,6 +22,9 @@ _UNRESOLVING = [kind.value for kind in BulkActionKind if kind is not BulkActionK
 class BulkFilterSchema(RequestFilterSchema, StrictInput):
     """The requests to act on, as in the list of requests; loads to a `RequestFilter`."""
 
+    reference_conflict = JsonBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("only with these values under these keys of the metadata, as texts")
 
     @post_load

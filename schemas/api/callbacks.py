@@ -71,7 +71,10 @@ class ExplanationSchema(Schema):
 
 
 class CallbackSchema(CallbackSummarySchema):
-    """A callback as it was received, with secrets redacted; raw data is shown to `admin` only and null for others."""
+    """A callback as it was received, with secrets redacted.
+
+    Raw data is shown to `admin` only; it is null for others, and once it is erased.
+    """
 
     target = fields.String(allow_none=True, metadata={"description": "the path and query of its URL"})
     caller_address = fields.String(
@@ -79,6 +82,10 @@ class CallbackSchema(CallbackSummarySchema):
     )
     headers = fields.Dict(allow_none=True, metadata={"description": "its headers, with names in lower case"})
     body = fields.String(allow_none=True, metadata={"description": "its body; bytes that are not UTF-8 are escaped"})
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its raw data was erased, after its retention or by an operator; null before"},
+    )
     secret_fingerprint = fields.String(
         allow_none=True,
         metadata={"description": "the first digits of the SHA-256 of the secret that matched; null if none did"},

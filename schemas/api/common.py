@@ -240,7 +240,7 @@ class ActionSchema(Schema):
     action = fields.String(
         metadata={
             "description": "one of `retry`, `cancel`, `send-now`, `resolve`, `pause`, `resume`, `replay`, `resend`, "
-            "`create`, `revoke`"
+            "`recover`, `erase`, `create`, `revoke`"
         }
     )
     reason = fields.String(allow_none=True, metadata={"description": "the reason that was given, if any"})

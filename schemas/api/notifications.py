@@ -15,7 +15,7 @@ from receiver.schemas.api.common import (
     list_of,
     provider_filter,
 )
-from receiver.schemas.api.requests import AttemptSchema, RequestSchema
+from receiver.schemas.api.requests import AttemptSummarySchema, RequestSchema
 from receiver.schemas.fields import UTCDateTime
 
 MAX_NOTIFIED_JOBS = 1_000
@@ -31,8 +31,11 @@ class FinishedRequestSchema(RequestSchema):
     """A finished request in a webhook notification: without its payload, and with its first jobs only."""
 
     class Meta:
-        exclude = ("payload",)
+        exclude = ("payload", "erased_at")
 
+    attempts = fields.List(
+        fields.Nested(AttemptSummarySchema), metadata={"description": "the exchanges with the provider"}
+    )
     jobs_total = fields.Integer(
         metadata={"description": f"number of its jobs; `jobs` holds up to {MAX_NOTIFIED_JOBS:,}"}
     )
@@ -94,7 +97,9 @@ class NotificationDetailSchema(NotificationRecordSchema):
     """A notification with its body, its attempts, and the actions of operators."""
 
     body = fields.Dict(allow_none=True, metadata={"description": "what is sent; null once it is no longer stored"})
-    attempts = fields.List(fields.Nested(AttemptSchema), metadata={"description": "the exchanges with the client"})
+    attempts = fields.List(
+        fields.Nested(AttemptSummarySchema), metadata={"description": "the exchanges with the client"}
+    )
     actions = fields.List(fields.Nested(ActionSchema), metadata={"description": "actions of operators on it"})
 
 

@@ -58,6 +58,9 @@ class AttentionSchema(Schema):
     reference_conflict = fields.Integer(
         metadata={"description": "requests that have the reference of a job of another request"}
     )
+    unconfigured = fields.Integer(
+        metadata={"description": "queued requests and open jobs of a provider that is not configured any more"}
+    )
     refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
 
 
@@ -84,11 +87,18 @@ class RefusalSchema(Schema):
     last_at = UTCDateTime(metadata={"description": "when the last one was refused"})
 
 
+def _configured() -> fields.Boolean:
+    return fields.Boolean(
+        metadata={"description": "whether it is configured; if not, nothing is sent to it or accepted from it"}
+    )
+
+
 class ProviderSchema(Schema):
-    """A configured provider."""
+    """A provider: a configured one, or one that is not configured any more and of which something needs attention."""
 
     name = ProviderName("its name in the configuration")
     account = AccountName("name")
+    configured = _configured()
     operations = fields.List(fields.String(), metadata={"description": "the operations that it offers"})
     paused = fields.Boolean(metadata={"description": "whether sending to it is paused"})
     paused_at = UTCDateTime(allow_none=True, metadata={"description": "since when it is paused"})
@@ -106,7 +116,7 @@ class ProviderSchema(Schema):
         allow_none=True,
         metadata={
             "description": "the URL to register at the provider, its token shown to `admin` only; null for a provider "
-            "that does not call back"
+            "that does not call back or is not configured"
         },
     )
     trust = fields.Enum(
@@ -122,7 +132,10 @@ class ProviderSchema(Schema):
     proof = fields.String(
         allow_none=True, metadata={"description": "what a callback of this provider proves, a sentence for people"}
     )
-    max_concurrency = fields.Integer(metadata={"description": "maximum number of concurrent requests"})
+    max_concurrency = fields.Integer(
+        allow_none=True,
+        metadata={"description": "maximum number of concurrent requests; null for a provider that is not configured"},
+    )
     max_per_second = fields.Float(
         allow_none=True, metadata={"description": "maximum number of requests per second; null for no limit"}
     )
@@ -233,6 +246,7 @@ class ProviderStatsSchema(CountsSchema):
 
     name = ProviderName("the provider's name")
     account = AccountName("name")
+    configured = _configured()
     seconds_to_final = fields.Nested(DurationsSchema, metadata={"description": "how long its jobs take"})
     oldest_open_job = fields.Nested(
         OpenJobSchema, allow_none=True, metadata={"description": "its oldest job without a final status"}

@@ -117,7 +117,7 @@ class RequestResolutionSchema(StrictInput):
 
 
 class RequestFilterSchema(Schema):
-    """The fields of a filter of requests, without the metadata."""
+    """The fields of a filter of requests that a query and a body have in common."""
 
     status = fields.Enum(
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
@@ -125,9 +125,6 @@ class RequestFilterSchema(Schema):
     provider = provider_filter()
     account = account_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
-    reference_conflict = QueryBoolean(
-        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
-    )
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
 
@@ -147,6 +144,9 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
 
     filter_class = RequestFilter
 
+    reference_conflict = QueryBoolean(
+        load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
+    )
     metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
 
     @pre_load
@@ -162,7 +162,7 @@ class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
         return parameters | {"metadata": metadata}
 
 
-class AttemptSchema(Schema):
+class AttemptSummarySchema(Schema):
     """One exchange with the provider; without `finished_at` it is still running."""
 
     number = fields.Integer(metadata={"description": "1 for the first attempt"})
@@ -174,6 +174,25 @@ class AttemptSchema(Schema):
     error = fields.String(allow_none=True, metadata={"description": "why there was no response"})
 
 
+class AttemptSchema(AttemptSummarySchema):
+    """One exchange with the provider, with its response for `admin`."""
+
+    response_headers = fields.Dict(
+        allow_none=True,
+        metadata={"description": "the headers of the response, without credentials; null for keys without `admin`"},
+    )
+    response_body = fields.String(
+        allow_none=True,
+        metadata={
+            "description": "its body, in which bytes that are not UTF-8 are escaped; null for keys without `admin`"
+        },
+    )
+    response_truncated = fields.Boolean(
+        allow_none=True,
+        metadata={"description": "whether only the first MiB of the body is stored; null for keys without `admin`"},
+    )
+
+
 class RequestSummarySchema(Schema):
     """A request in a list."""
 
@@ -181,7 +200,7 @@ class RequestSummarySchema(Schema):
     provider = ProviderName("the provider to send it to")
     account = AccountName()
     operation = fields.String(metadata={"description": "the operation of the provider"})
-    payload = fields.Dict(metadata={"description": "as it was submitted"})
+    payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})
     status = fields.Enum(RequestStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})
@@ -193,6 +212,10 @@ class RequestSummarySchema(Schema):
     )
     notify_url = fields.String(
         allow_none=True, metadata={"description": "URL that receives a webhook notification once it is finished"}
+    )
+    erased_at = UTCDateTime(
+        allow_none=True,
+        metadata={"description": "when its payload was erased, after its retention or by an operator; null before"},
     )
     priority = fields.Integer(metadata={"description": "from 0 to 9; the highest is sent first"})
     reference_conflict = fields.Boolean(

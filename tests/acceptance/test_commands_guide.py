@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -14,8 +14,10 @@ from receiver.devtools.scratch import scratch_database
 from receiver.domain.audit import FindingKind
 from receiver.domain.jobs import derive_job_id
 from receiver.store.connections import connect
+from receiver.store.requests import NewRequest, submit_requests
 from tests.acceptance.commands_reference import COMMAND, update_reference
 from tests.acceptance.guides import Block, Service, normalize_output, parse_blocks, parse_table, read_guide, run_sandbox
+from tests.support.command_service import parse_rows
 from tests.support.http import Json, build_report, sign_callback
 from tests.support.processes import wait_for
 
@@ -219,6 +221,22 @@ def test_provider_is_paused_and_failed_requests_are_retried(deployment: Deployme
         assert [action["action"] for action in deployment.get("requests", request)["actions"]] == ["retry"]
 
 
+@follow("A provider was removed")
+def test_what_remains_of_a_removed_provider_is_settled(deployment: Deployment, section: Section) -> None:
+    queued, unknown = (
+        NewRequest(uuid4(), "former", "send", {}, {}, datetime.now(UTC) + timedelta(hours=1), None, 3_600.0)
+        for _ in range(2)
+    )
+    with closing(connect(deployment.service.environ["DATABASE_URL"])) as connection:
+        submit_requests(connection, [queued, unknown])
+        connection.execute("UPDATE requests SET status = 'unknown', due_at = NULL WHERE id = %s", [unknown.id])
+    assert ["former", "unconfigured", "1 unconfigured, 1 unknown"] in [row[:3] for row in parse_rows(section.run())]
+    section.run()
+    statuses = [deployment.get("requests", str(request.id))["status"] for request in (queued, unknown)]
+    assert statuses == ["cancelled", "rejected"]
+    assert "former" not in deployment.service.sh("receiver provider list")
+
+
 @follow("A provider's secret was rotated")
 def test_refused_callbacks_are_replayed_with_the_new_secret(deployment: Deployment, section: Section) -> None:
     references = [f"sbx-{uuid4().hex}" for _ in range(2)]
@@ -293,6 +311,17 @@ def test_finished_work_is_pruned(deployment: Deployment, section: Section) -> No
             connection.execute(statement.encode(), [job])
     assert [line.split() for line in section.run().splitlines()].count(["jobs", "1"]) == 2
     assert deployment.service.api.call("GET", f"/v1/jobs/{job}").status == 404
+
+
+@follow("Erase one person's data")
+def test_data_of_one_person_is_erased(deployment: Deployment, section: Section) -> None:
+    request = deployment.submit("order-51", customer="1042")
+    job = deployment.wait_for_job(request)
+    wait_for(lambda: deployment.get("jobs", job)["finished_at"])
+    assert [line.split() for line in section.run().splitlines()].count(["requests", "1"]) == 2
+    erased = deployment.get("requests", request)
+    assert (erased["payload"], erased["metadata"], erased["status"]) == (None, {}, "accepted")
+    assert erased["actions"][-1]["reason"] == "request of 23 November"
 
 
 @follow("Create an API key")

@@ -10,12 +10,21 @@ from marshmallow import Schema
 
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
-from receiver.schemas import declared, declared_acks, declared_followup, declared_handshakes
-from receiver.schemas.settings import AuthSchema
+from receiver.schemas import (
+    computed_values,
+    declared,
+    declared_acks,
+    declared_followup,
+    declared_handshakes,
+    declared_operations,
+)
+from receiver.schemas.oauth2 import OAuth2Schema
+from receiver.schemas.settings import AuthSchema, TlsSchema
 from receiver.schemas.signature_fields import ParameterTableSchema
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
+from tests.support.tls import write_certificate
 
 GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
 
@@ -26,7 +35,8 @@ def find_code_blocks(text: str, language: str) -> list[str]:
 
 
 TABLES = [
-    declared.OperationSchema,
+    declared_operations.OperationSchema,
+    computed_values.ComputedValueSchema,
     declared.ResponseTableSchema,
     declared.CallbackTableSchema,
     declared_handshakes.HandshakeTableSchema,
@@ -35,6 +45,8 @@ TABLES = [
     declared_acks.AckTableSchema,
     declared.DeclaredSettingsSchema,
     AuthSchema,
+    OAuth2Schema,
+    TlsSchema,
     SignatureSchema,
     ParameterTableSchema,
 ]
@@ -43,14 +55,18 @@ TABLES = [
 def test_toml_examples_are_valid(tmp_path: Path) -> None:
     config = tmp_path / "receiver.toml"
     config.write_text("\n".join(find_code_blocks(GUIDE, "toml")))
+    for name in ("ca.pem", "client.pem"):
+        write_certificate(tmp_path / name, name)
+    (tmp_path / "client.key").symlink_to(tmp_path / "client.pem")
     for path in re.findall(r"file:([a-z/-]+)", config.read_text()):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text(f"a-value-of-{path.replace('/', '-')}")
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
-        *("acme", "shop", "parcel", "pages", "pay", "quiet", "mail", "cecula"),
-        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "voice/north", "voice/south"),
+        *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
+        *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
+        *("payouts", "push-payments", "voice/north", "voice/south"),
     }
 
 

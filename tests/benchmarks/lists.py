@@ -124,7 +124,7 @@ def _time_statistics(table: _Table, calls: int) -> Mapping[str, Sequence[float]]
         "GET /v1/providers": table.time_http("/v1/providers", calls),
         "counts (stats and metrics)": _time_calls(lambda: count_by_provider(table.connection), calls),
         "what needs attention (providers, stats and metrics)": _time_calls(
-            lambda: count_attention(table.connection, names), calls
+            lambda: count_attention(table.connection, names, names), calls
         ),
         "durations, oldest open jobs (stats and metrics)": _time_calls(
             lambda: find_completion_stats(table.connection, names), calls

@@ -77,9 +77,10 @@ FIND_WRONG_NOTIFY = """
 """
 
 
-def build_acme(on_ambiguous: str, not_found: str) -> Provider:
+def build_acme(on_ambiguous: str, not_found: str, reuse_after: float | None) -> Provider:
     lookup_settings = {"path": "/v1/sent/{request_id}", "not_found": not_found}
-    return build_provider("acme", {**PROVIDER, "on_ambiguous": on_ambiguous, "lookup": lookup_settings})
+    reuse = {} if reuse_after is None else {"reference_reuse_after": reuse_after}
+    return build_provider("acme", {**PROVIDER, **reuse, "on_ambiguous": on_ambiguous, "lookup": lookup_settings})
 
 
 @dataclass
@@ -280,23 +281,39 @@ def collect_findings(history: History, dsn: str) -> list[Finding]:
 @pytest.fixture
 def emptied_dsn(shared_dsn: str) -> str:
     with closing(connect(shared_dsn)) as connection:
-        connection.execute("TRUNCATE requests, jobs, callbacks, actions, notification_outbox CASCADE")
+        connection.execute(
+            "TRUNCATE requests, jobs, callbacks, actions, notification_outbox, reference_generations CASCADE"
+        )
     return shared_dsn
 
 
-@pytest.mark.parametrize("not_found", ["unknown", "retry"])
-@pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_random_history_is_proven_and_notified(emptied_dsn: str, on_ambiguous: str, not_found: str) -> None:
-    with start_history(emptied_dsn, build_acme(on_ambiguous, not_found), f"{on_ambiguous} {not_found}") as history:
+@pytest.mark.parametrize(
+    ("on_ambiguous", "not_found", "reuse_after"),
+    [
+        ("hold", "unknown", None),
+        ("hold", "retry", None),
+        ("retry", "unknown", None),
+        ("retry", "retry", None),
+        ("hold", "retry", 0.01),
+        ("retry", "unknown", 0.01),
+    ],
+)
+def test_random_history_is_proven_and_notified(
+    emptied_dsn: str, on_ambiguous: str, not_found: str, reuse_after: float | None
+) -> None:
+    provider = build_acme(on_ambiguous, not_found, reuse_after)
+    with start_history(emptied_dsn, provider, f"{on_ambiguous} {not_found}") as history:
         for _ in range(STEP_COUNT):
             history.step()
             assert collect_findings(history, emptied_dsn) == [], "\n".join(history.log)
         assert_notified(history.connection, history)
 
 
-@pytest.mark.parametrize("on_ambiguous", ["hold", "retry"])
-def test_concurrent_histories_are_proven_and_notified(emptied_dsn: str, on_ambiguous: str) -> None:
-    provider = build_acme(on_ambiguous, "retry")
+@pytest.mark.parametrize(("on_ambiguous", "reuse_after"), [("hold", None), ("retry", None), ("hold", 0.01)])
+def test_concurrent_histories_are_proven_and_notified(
+    emptied_dsn: str, on_ambiguous: str, reuse_after: float | None
+) -> None:
+    provider = build_acme(on_ambiguous, "retry", reuse_after)
 
     def run_history(seed: int) -> None:
         with start_history(emptied_dsn, provider, f"{on_ambiguous} {seed}") as history:

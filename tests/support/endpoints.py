@@ -17,6 +17,7 @@ from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import CallbackMetrics
+from receiver.web.tailing import Followers
 from receiver.web.waiting import JobWaiters
 from tests.support.factories import settings
 from tests.support.signers import PUBLIC_URL
@@ -46,10 +47,10 @@ def open_endpoints(
     clock = Clock(database)
     batcher = CallbackBatcher(database)
     authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments(documents))
-    waiters = JobWaiters(database)
+    waiters, followers = JobWaiters(database), Followers(database)
     reader, api_keys = Reader(database), ApiKeyAuthenticator(database, None, 1)
     metrics = CallbackMetrics(database, reader, ["acme"], batcher, waiters)
-    services = (database, clock, batcher, authenticator, api_keys, waiters, metrics, reader)
+    services = (database, clock, batcher, authenticator, api_keys, waiters, followers, metrics, reader)
     try:
         yield {
             name: CallbackEndpoint(
@@ -59,6 +60,7 @@ def open_endpoints(
         }
     finally:
         waiters.close()
+        followers.close()
         batcher.close()
         authenticator.close()
         metrics.close()

@@ -22,6 +22,12 @@ DECLARED: Mapping[str, Any] = {
             "defaults": {"style": "plain", "size": "small", "kind": ["none"], "note": None},
         },
         "still": {"path": "/v1/stills", "body": "form", "required": ["note"], "defaults": {"note": ""}},
+        "sum": {
+            "path": "/v1/sums",
+            "defaults": {"b": 1, "c": None},
+            "computed": {"sum": {"text": "{a}{b}{c}", "hash": "md5"}, "header:X-To": "{a}"},
+        },
+        "list": {"path": "/v1/lists/{id}", "body_field": "items"},
     },
     "callback": {"reference": "id", "status": "state", "statuses": {"DONE": "succeeded"}},
 }

@@ -102,6 +102,11 @@ SELECT id, id, CASE WHEN hashtext(reference) %% 20 = 0 THEN 'poll' ELSE 'callbac
     decided_at, NULL
 FROM jobs WHERE finished_at IS NOT NULL
 """
+_INSERT_GENERATIONS = b"""
+INSERT INTO reference_generations (first_job_id, number, job_id, opened_at)
+SELECT md5('first ' || n)::uuid, 2, md5('second ' || n)::uuid, %(until)s - n * interval '1 h'
+FROM generate_series(1, least(%(jobs)s / 10, 2000)) AS n
+"""
 _INSERT_KEYS = b"""
 INSERT INTO api_keys (id, client, name, hash, prefix, scopes, per_minute, created_at)
 SELECT gen_random_uuid(), 'client ' || n, 'key ' || n, sha256(n::text::bytea), 'rcv_' || n, '{read}', 600,
@@ -115,6 +120,7 @@ _FILL_STATEMENTS = (
     _INSERT_JOBS,
     _INSERT_CALLBACKS,
     _INSERT_EVENTS,
+    _INSERT_GENERATIONS,
     _INSERT_KEYS,
 )
 

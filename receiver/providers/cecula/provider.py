@@ -121,6 +121,7 @@ def _build(
             for name, path in checks.items()
         },
         credentials=api_key.encode(),
+        secrets=[api_key],
     )
 
 

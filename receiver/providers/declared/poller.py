@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Self
 
 from marshmallow import ValidationError
@@ -50,8 +51,12 @@ class DeclaredPoller(Poller):
         )
 
     def compose(self, references: Sequence[str], location: str | None) -> OutgoingRequest:
-        values = {"reference": references[0], "references": references}
-        return self.follow_up.compose(values, self.separator, location)
+        return self.follow_up.compose(_build_values(references), self.separator, location)
+
+    def compose_at(self, references: Sequence[str], location: str | None, now: datetime) -> OutgoingRequest:
+        if not self.follow_up.computed:
+            return self.compose(references, location)
+        return self.follow_up.compose(_build_values(references), self.separator, location, now)
 
     def interpret(self, references: Sequence[str], response: Response) -> Mapping[str, StatusReport]:
         if response.status == 404 and self.not_found:
@@ -88,3 +93,8 @@ class DeclaredPoller(Poller):
             return self.reports.parse(item, document)
         except ValidationError:
             return None
+
+
+def _build_values(references: Sequence[str]) -> Mapping[str, str | Sequence[str]]:
+    """Return the values of the placeholders."""
+    return {"reference": references[0], "references": references}

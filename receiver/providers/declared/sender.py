@@ -7,7 +7,8 @@ from typing import Any, Self
 from receiver.domain.sending import Attempt, ParsedResponse, Response
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest, Sender
-from receiver.providers.declared.requests import DeclaredOperation, RequestAuth
+from receiver.providers.declared.operations import DeclaredOperation
+from receiver.providers.declared.requests import RequestAuth
 from receiver.providers.declared.responses import ResponseParser
 
 

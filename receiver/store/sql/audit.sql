@@ -1,8 +1,12 @@
 -- name: find_audited_jobs
 -- Return the next jobs after an id, of one provider or of all providers, with every column that events determine.
 SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position,
-    decided_by, accepted_at, finished_at, poll_at
+    decided_by, accepted_at, finished_at, poll_at, superseded_at, coalesce(own.number, 1) AS generation,
+    own.opened_at, next.opened_at AS next_opened_at
 FROM jobs
+LEFT JOIN reference_generations AS own ON own.job_id = jobs.id
+LEFT JOIN reference_generations AS next ON next.first_job_id = coalesce(own.first_job_id, jobs.id)
+    AND next.number = coalesce(own.number, 1) + 1
 WHERE id > %(after)s AND (%(provider)s::text IS NULL OR provider = %(provider)s)
 ORDER BY id LIMIT %(limit)s
 
@@ -16,8 +20,13 @@ WHERE events.job_id = ANY(%(ids)s) ORDER BY received_at, position, key
 -- name: lock_audited_jobs
 -- Lock the jobs to repair in the global order and return them: no event changes them before the commit.
 SELECT id, provider, reference, request_id, status, precedence, disputed, decided_at, decided_position,
-    decided_by, accepted_at, finished_at, poll_at
-FROM jobs WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
+    decided_by, accepted_at, finished_at, poll_at, superseded_at, coalesce(own.number, 1) AS generation,
+    own.opened_at, next.opened_at AS next_opened_at
+FROM jobs
+LEFT JOIN reference_generations AS own ON own.job_id = jobs.id
+LEFT JOIN reference_generations AS next ON next.first_job_id = coalesce(own.first_job_id, jobs.id)
+    AND next.number = coalesce(own.number, 1) + 1
+WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE OF jobs
 
 -- name: repair_events
 -- Store the precedence that follows from the status and source of events; lock them in the global order.
@@ -32,7 +41,7 @@ UPDATE events SET precedence = locked_events.precedence
 FROM locked_events WHERE events.job_id = locked_events.job_id AND events.key = locked_events.key
 
 -- name: repair_jobs
--- Store the state of jobs that their events prove. Stop polling final jobs. Insert a notification for each request with
+-- Store the state of jobs that their events prove. Stop polling jobs that are final or superseded. Insert a notification for each request with
 -- a `notify_url` of which a repaired job is final.
 WITH repaired_jobs AS (
     UPDATE jobs SET
@@ -45,11 +54,13 @@ WITH repaired_jobs AS (
         accepted_at = input.accepted_at,
         finished_at = input.finished_at,
         request_id = input.request_id,
+        superseded_at = input.superseded_at,
         notify = EXISTS (SELECT FROM requests WHERE requests.id = input.request_id AND notify_url IS NOT NULL),
-        poll_at = CASE WHEN input.finished_at IS NULL THEN poll_at END
+        poll_at = CASE WHEN input.finished_at IS NULL AND input.superseded_at IS NULL THEN poll_at END
     FROM jsonb_to_recordset(%(jobs)s::jsonb) AS input(
         id uuid, status text, precedence smallint, disputed boolean, decided_at timestamptz, decided_position integer,
-        decided_by uuid, accepted_at timestamptz, finished_at timestamptz, request_id uuid)
+        decided_by uuid, accepted_at timestamptz, finished_at timestamptz, request_id uuid,
+        superseded_at timestamptz)
     WHERE jobs.id = input.id
     RETURNING jobs.request_id, jobs.notify, jobs.finished_at
 )
@@ -133,11 +144,11 @@ SELECT id FROM repaired_requests WHERE notify_url IS NOT NULL AND status = 'acce
 
 -- name: find_unlinked_callbacks
 -- Return the next accepted or unmapped callbacks after an id that no event refers to, of one provider or of all
--- providers.
+-- providers. What an erased callback reported cannot be checked any more.
 SELECT id, identity, provider, received_at, verdict, method, target, headers, errors, coalesce(body, '') AS body,
     coalesce(verified, true) AS verified, secret_fingerprint, caller_address
 FROM callbacks
-WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped')
+WHERE id > %(after)s AND verdict IN ('accepted', 'unmapped') AND erased_at IS NULL
     AND (%(provider)s::text IS NULL OR provider = %(provider)s)
     AND NOT EXISTS (SELECT FROM events WHERE callback_id = callbacks.id)
 ORDER BY id LIMIT %(limit)s

@@ -21,9 +21,11 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT id FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
-            AND (%(own_client)s::text IS NULL OR client = %(own_client)s)
+            AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+            AND (%(reference_conflict)s::boolean IS NULL
+                OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
         LIMIT %(limit)s
     ) AS item
     WHERE %(key)s::text IS NULL
@@ -38,7 +40,8 @@ FROM (
         AND status = ANY(%(statuses)s::text[])
         AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
-        AND (%(own_client)s::text IS NULL OR client = %(own_client)s)
+        AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
+        AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
         AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
             SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
             WHERE NOT EXISTS (

@@ -5,9 +5,9 @@ SELECT callback.id, callback.identity, provider, received_at, verdict, method,
     coalesce(nullif(callback.target, ''), original.target, '') AS target,
     coalesce(original.headers, '{}') || callback.headers AS headers,
     errors, coalesce(verified, verdict <> 'refused') AS verified, secret_fingerprint, caller_address,
-    coalesce(callback.body, original.body, '') AS body
+    coalesce(callback.body, original.body, '') AS body, coalesce(callback.erased_at, original.erased_at) AS erased_at
 FROM callbacks AS callback LEFT JOIN LATERAL (
-    SELECT target, headers, body FROM callbacks AS first_delivery
+    SELECT target, headers, body, erased_at FROM callbacks AS first_delivery
     WHERE callback.verdict = 'duplicate' AND first_delivery.identity = callback.identity
         AND first_delivery.verdict IN ('accepted', 'invalid', 'unmapped')
     LIMIT 1
@@ -58,7 +58,8 @@ FROM callbacks AS callback WHERE id = %(id)s
 
 -- name: update_callback
 -- Store the new identity and verdict of a callback that was parsed again, and the new identity of its duplicates. If
--- another delivery of the same callback already has that verdict, the callback becomes a duplicate of it.
+-- another delivery of the same callback already has that verdict, the callback becomes a duplicate of it. A callback
+-- that was erased in the meantime stays as it is.
 WITH previous AS (
     SELECT identity, verdict FROM callbacks WHERE id = %(id)s
 ),
@@ -76,7 +77,7 @@ UPDATE callbacks SET
     secret_fingerprint = %(secret_fingerprint)s
 FROM (SELECT 1) AS singleton LEFT JOIN callbacks AS original
     ON original.identity = %(identity)s AND original.verdict = %(verdict)s AND original.id <> %(id)s
-WHERE callbacks.id = %(id)s
+WHERE callbacks.id = %(id)s AND callbacks.erased_at IS NULL
 
 -- name: save_refused
 -- Insert refused callbacks.

@@ -41,15 +41,16 @@ FROM (
 ORDER BY sort_time DESC, job.id DESC
 
 -- name: list_named_jobs
--- Return a page of the jobs with certain ids or of certain requests, as list_jobs does. There are few of them, so that all
--- are read.
+-- Return a page of the jobs with certain ids or of certain requests, as list_jobs does, and of the later jobs of the same
+-- references. There are few of them, so that all are read.
 SELECT id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at,
     request_id IS NULL AS unmatched
 FROM (
     SELECT *, CASE WHEN %(by_finished_at)s::boolean THEN finished_at ELSE accepted_at END AS sort_time FROM jobs
 ) AS job
 WHERE status = ANY(%(statuses)s::text[]) AND sort_time IS NOT NULL
-    AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
+    AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[] || ARRAY(
+        SELECT job_id FROM reference_generations WHERE first_job_id = ANY(%(ids)s::uuid[]))))
     AND (%(request_ids)s::uuid[] IS NULL OR request_id = ANY(%(request_ids)s::uuid[]))
     AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
     AND (%(before)s::timestamptz IS NULL OR (sort_time, id) < (%(before)s, %(before_id)s::uuid))
@@ -117,7 +118,7 @@ due_jobs AS (
 UPDATE jobs SET poll_at = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision),
     polls = polls + 1
 WHERE id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
-RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at
+RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at, now() AS polled_at
 
 -- name: schedule_polls
 -- Set when jobs are polled next, in `next_in` seconds from now; null stops polling. Lock these jobs, and the jobs
@@ -134,8 +135,15 @@ UPDATE jobs SET poll_at = now() + make_interval(secs => locked_jobs.next_in)
 FROM locked_jobs WHERE jobs.id = locked_jobs.id AND locked_jobs.scheduled AND poll_at IS NOT NULL
 
 -- name: schedule_polls_now
--- Make open jobs due for a poll now, including jobs that are not polled any more.
-UPDATE jobs SET poll_at = least(poll_at, now()) WHERE id = ANY(%(ids)s) AND finished_at IS NULL
+-- Make open jobs due for a poll now, including jobs that are not polled any more. Of a reference that is used again the
+-- newest job is polled, because the provider reports about no other.
+UPDATE jobs SET poll_at = least(poll_at, now())
+WHERE id = ANY(ARRAY(
+        SELECT coalesce(newest.job_id, input.id)
+        FROM unnest(%(ids)s::uuid[]) AS input(id) LEFT JOIN LATERAL (
+            SELECT job_id FROM reference_generations WHERE first_job_id = input.id ORDER BY number DESC LIMIT 1
+        ) AS newest ON true))
+    AND finished_at IS NULL AND superseded_at IS NULL
 
 -- name: lock_overdue_jobs
 -- Lock and return open jobs whose deadline has passed. The rows stay locked until the `deadline` events are recorded.

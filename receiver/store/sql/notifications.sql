@@ -47,7 +47,7 @@ WHERE requests.id = input.id AND requests.id = ANY(%(ids)s::uuid[])
 -- separately, see list_requests. `ids`, if it is not null, has the only notifications to read.
 SELECT notification.id, CASE operation WHEN 'notify' THEN 'request.finished' ELSE operation END AS type,
     payload ->> 'url' AS url, metadata ->> 'provider' AS provider, (metadata ->> 'request_id')::uuid AS request_id,
-    jsonb_path_query_array(payload, '$.body.data.jobs[0 to 99].id') AS job_ids, client, status, detail, created_at,
+    coalesce(jsonb_path_query_array(payload, '$.body.data.jobs[0 to 99].id'), '[]') AS job_ids, client, status, detail, created_at,
     due_at AS next_attempt_at, finished_at, attempts AS attempt_count, attempt.started_at AS last_attempt_at,
     attempt.response_status, attempt.error
 FROM (

@@ -6,21 +6,32 @@
 -- events by job and key, jobs by id. Insert a notification where a job of a request with a `notify_url` has a final
 -- status that is new or has changed. Return the jobs that already belong to another request than the given one.
 --
+-- If a reference of the batch has several generations, and the caller has not `assigned` the events to them, do nothing
+-- but return the ids of the first jobs of these references, with null instead of a request. If a generation is opened at
+-- the same time, abort: the caller is to repeat the transaction.
+--
 -- An event that is received more than once keeps its earliest receive time and the first request it was matched with,
 -- and merging is idempotent. What is stored therefore depends on the set of deliveries and not on the order of commits,
 -- and the events always prove the job.
 WITH
 input AS MATERIALIZED (SELECT %(batch)s::jsonb AS batch),
-incoming_callbacks AS MATERIALIZED (
-    SELECT callback.* FROM input, jsonb_to_recordset(batch -> 'callbacks') AS callback(
-        id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
-        headers jsonb, body text, errors jsonb, verified boolean, secret_fingerprint text, caller_address text)
-),
 incoming_jobs AS MATERIALIZED (
     SELECT job.* FROM input, jsonb_to_recordset(batch -> 'jobs') AS job(
         id uuid, provider text, reference text, request_id uuid, status text, precedence smallint, disputed boolean,
         decided_at timestamptz, decided_position integer, decided_by uuid, accepted_at timestamptz,
         finished_at timestamptz, deadline_at timestamptz, poll_at timestamptz, location text, notify boolean)
+),
+generations AS MATERIALIZED (
+    SELECT DISTINCT first_job_id FROM reference_generations
+    WHERE NOT %(assigned)s::boolean AND first_job_id = ANY(ARRAY(SELECT incoming_jobs.id FROM incoming_jobs))
+),
+assigned_input AS MATERIALIZED (
+    SELECT batch FROM input WHERE NOT EXISTS (SELECT FROM generations)
+),
+incoming_callbacks AS MATERIALIZED (
+    SELECT callback.* FROM assigned_input, jsonb_to_recordset(batch -> 'callbacks') AS callback(
+        id uuid, identity uuid, provider text, received_at timestamptz, verdict text, method text, target text,
+        headers jsonb, body text, errors jsonb, verified boolean, secret_fingerprint text, caller_address text)
 ),
 inserted_callbacks AS (
     INSERT INTO callbacks (id, identity, provider, received_at, verdict, method, target, headers, body, errors,
@@ -51,7 +62,7 @@ duplicate_callbacks AS (
 upserted_events AS (
     INSERT INTO events AS event (job_id, key, source, status, precedence, provider_status, code, detail, occurred_at,
         received_at, position, callback_id, request_id, actor)
-    SELECT incoming.* FROM input, jsonb_to_recordset(batch -> 'events') AS incoming(
+    SELECT incoming.* FROM assigned_input, jsonb_to_recordset(batch -> 'events') AS incoming(
         job_id uuid, key uuid, source text, status text, precedence smallint, provider_status text, code text,
         detail text, occurred_at timestamptz, received_at timestamptz, position integer, callback_id uuid,
         request_id uuid, actor text)
@@ -69,7 +80,7 @@ merged_jobs AS (
         accepted_at, finished_at, deadline_at, poll_at, location, notify
     FROM incoming_jobs
     -- All events first: a transaction that waits for a job then holds no event that another transaction waits for.
-    WHERE (SELECT count(*) FROM upserted_events) >= 0
+    WHERE (SELECT count(*) FROM upserted_events) >= 0 AND NOT EXISTS (SELECT FROM generations)
     ON CONFLICT (id) DO UPDATE SET
         (status, precedence, decided_at, decided_position, decided_by, finished_at) = (
             SELECT state.status, state.precedence, state.decided_at, state.decided_position, state.decided_by,
@@ -92,23 +103,33 @@ merged_jobs AS (
         notify = CASE WHEN job.request_id IS NULL THEN excluded.notify ELSE job.notify END,
         location = coalesce(job.location, excluded.location),
         poll_at = CASE WHEN job.finished_at IS NULL AND excluded.finished_at IS NULL THEN job.poll_at END
-    WHERE excluded.precedence > job.precedence
-        OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
-            AND (job.decided_at, job.decided_position, job.decided_by)
-                > (excluded.decided_at, excluded.decided_position, excluded.decided_by))
-        OR (excluded.precedence = job.precedence AND excluded.precedence = 60
-            AND (excluded.decided_at, job.decided_position, job.decided_by)
-                > (job.decided_at, excluded.decided_position, excluded.decided_by))
-        OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
-            AND (excluded.disputed OR excluded.status <> job.status) AND NOT job.disputed)
-        OR excluded.accepted_at < job.accepted_at
-        OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM job.request_id)
+    WHERE CASE WHEN job.superseded_at IS NOT NULL AND EXISTS (
+            SELECT FROM input, jsonb_to_recordset(batch -> 'events') AS late(
+                job_id uuid, source text, received_at timestamptz, request_id uuid)
+            WHERE late.job_id = job.id
+                AND (late.source = 'callback' AND late.received_at >= job.superseded_at
+                    OR late.source <> 'callback' AND late.request_id IS NOT NULL))
+        THEN raise_conflict('the reference of job ' || job.id || ' names another job now')
+        ELSE excluded.precedence > job.precedence
+            OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
+                AND (job.decided_at, job.decided_position, job.decided_by)
+                    > (excluded.decided_at, excluded.decided_position, excluded.decided_by))
+            OR (excluded.precedence = job.precedence AND excluded.precedence = 60
+                AND (excluded.decided_at, job.decided_position, job.decided_by)
+                    > (job.decided_at, excluded.decided_position, excluded.decided_by))
+            OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
+                AND (excluded.disputed OR excluded.status <> job.status) AND NOT job.disputed)
+            OR excluded.accepted_at < job.accepted_at
+            OR (excluded.request_id IS NOT NULL AND excluded.request_id IS DISTINCT FROM job.request_id)
+        END
     RETURNING job.id, job.request_id, job.notify, job.finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
     SELECT DISTINCT request_id FROM merged_jobs WHERE notify AND finished_at IS NOT NULL
 )
-SELECT merged_jobs.id, merged_jobs.request_id, incoming_jobs.request_id
+SELECT merged_jobs.id, merged_jobs.request_id
 FROM merged_jobs JOIN incoming_jobs USING (id)
 WHERE incoming_jobs.request_id <> merged_jobs.request_id
+UNION ALL
+SELECT first_job_id, NULL FROM generations

@@ -178,15 +178,17 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
 -- Return the requests with these ids, each with its attempts, at most `max_jobs` of its jobs in order of acceptance (null
--- means all), and the actions on it, oldest first.
+-- means all), and the actions on it, oldest first. The attempts have their responses only if `with_responses` is true.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
-    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error)
+    notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
+    ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error,
+            CASE WHEN %(with_responses)s::boolean THEN response_headers END,
+            CASE WHEN %(with_responses)s::boolean THEN response_body END)
         FROM attempts WHERE request_id = request.id ORDER BY number) AS attempts,
     ARRAY(SELECT ROW(id, provider, reference, request_id, status, disputed, accepted_at, finished_at, deadline_at, false)
         FROM jobs WHERE request_id = request.id ORDER BY accepted_at, id LIMIT %(max_jobs)s::bigint) AS jobs,
@@ -197,7 +199,7 @@ FROM requests AS request WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- name: list_requests
 -- Return a page of requests, newest first. Each provider, operation and status is read separately, see list_jobs.
 SELECT request.id, request.provider, request.operation, payload, metadata, request.status, detail, created_at, due_at,
-    deadline_at, finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    deadline_at, finished_at, notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM (
     SELECT item.id, item.sort_time
     FROM operations_with_requests AS source
@@ -224,7 +226,7 @@ ORDER BY sort_time DESC, request.id DESC
 -- Return a page of the requests whose metadata has a value under a key, and all the pairs in `other_metadata`, newest
 -- first. Do not prepare the statement: a frequent value with a rare status is read along the index of the statuses.
 SELECT requests.id, provider, operation, payload, metadata, status, detail, requests.created_at, due_at, deadline_at,
-    finished_at, notify_url, client, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    finished_at, notify_url, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(before)s::timestamptz IS NULL OR (entry.created_at, entry.request_id) < (%(before)s, %(before_id)s::uuid))
@@ -284,13 +286,13 @@ notifications AS (
 SELECT id FROM cancelled_requests
 
 -- name: retry_requests
--- Queue those of the requests again that were not accepted, with the full number of attempts, and return their ids; a
--- deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
+-- Queue those of the requests again that were not accepted and whose payloads are not erased, with the full number of
+-- attempts, and return their ids; a deadline that has passed is replaced. A request stays ambiguous, and an unknown request becomes so: the provider may
 -- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
 -- providers stay as they are.
 WITH locked_requests AS MATERIALIZED (
     SELECT id FROM requests
-    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled')
+    WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled') AND payload IS NOT NULL
         AND %(deadlines)s::jsonb ? provider
     ORDER BY id FOR NO KEY UPDATE
 )

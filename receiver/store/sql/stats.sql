@@ -52,9 +52,17 @@ SELECT provider.name, coalesce((
     ORDER BY due_at LIMIT 1), 0)
 FROM unnest(%(names)s::text[]) AS provider(name)
 
+-- name: list_stored_providers
+-- Return the providers that have requests, jobs or callbacks, configured or not.
+SELECT provider FROM operations_with_requests
+UNION SELECT provider FROM providers_with_jobs
+UNION SELECT provider FROM providers_with_callbacks
+ORDER BY provider
+
 -- name: count_attention
 -- Return for each of the named providers how many rows need attention, by kind. Each kind is counted separately along
--- the index of its list, so that the cost is proportional to the count.
+-- the index of its list, so that the cost is proportional to the count. Queued requests and open jobs need attention if
+-- their provider is not one of the `configured` ones: nothing is sent, polled or received for them.
 SELECT provider.name AS name,
     (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND request_id IS NULL) AS unmatched,
     (SELECT count(*) FROM callbacks WHERE callbacks.provider = provider.name AND verdict = 'unmapped') AS unmapped,
@@ -67,7 +75,16 @@ SELECT provider.name AS name,
             AND status = 'unknown') AS request
         WHERE source.provider = provider.name) AS unknown,
     (SELECT count(*) FROM requests
-        WHERE requests.provider = provider.name AND conflict_deadline_at IS NOT NULL) AS reference_conflict
+        WHERE requests.provider = provider.name AND conflict_deadline_at IS NOT NULL) AS reference_conflict,
+    CASE WHEN provider.name = ANY(%(configured)s::text[]) THEN 0 ELSE
+        (SELECT count(*) FROM operations_with_requests AS source CROSS JOIN LATERAL (
+            SELECT FROM requests
+            WHERE requests.provider = source.provider AND requests.operation = source.operation
+                AND status = 'queued') AS request
+            WHERE source.provider = provider.name)
+        + (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'accepted')
+        + (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'in_progress')
+    END AS unconfigured
 FROM unnest(%(names)s::text[]) AS provider(name)
 
 -- name: find_callback_stats

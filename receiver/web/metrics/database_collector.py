@@ -60,11 +60,12 @@ class _Statistics:
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """The values of one read. `due_ages` includes providers that are no longer configured."""
+    """The values of one read. `due_ages` and `configured` include providers that are no longer configured."""
 
     statistics: _Statistics
     workers: int
     due_ages: Mapping[str, float]
+    configured: Mapping[str, bool]
     paused: Mapping[str, bool]
     open_circuits: Mapping[str, bool]
 
@@ -120,6 +121,7 @@ class DatabaseCollector(Collector):
                     statistics,
                     count_workers(connection),
                     find_due_ages(connection, list(statistics.counts)),
+                    {name: name in self._providers for name in statistics.counts.keys() - {PROVIDER_NAME}},
                     {name: name in paused for name in {*self._providers, *statistics.counts.keys() & {PROVIDER_NAME}}},
                     {name: name in limits and limits[name].consecutive_openings > 0 for name in self._providers},
                 )
@@ -137,7 +139,7 @@ def _read_statistics(connection: Connection, providers: Sequence[str]) -> _Stati
     names = sorted(counts.keys() | set(providers))
     return _Statistics(
         {name: counts.get(name, Counts()) for name in names},
-        count_attention(connection, names),
+        count_attention(connection, names, [*providers, PROVIDER_NAME]),
         find_completion_stats(connection, names),
         find_callback_stats(connection, providers),
     )
@@ -194,6 +196,11 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
             last.add_metric([name], _get_age(callbacks.last_callback_at, now))
         if callbacks.missing_rate is not None:
             missing.add_metric([name], callbacks.missing_rate)
+    configured = _create_gauge(
+        "provider_configured", "Whether the provider, of which data is stored, is configured: 1 or 0."
+    )
+    for name, is_configured in snapshot.configured.items():
+        configured.add_metric([name], is_configured)
     paused = _create_gauge("provider_paused", "Whether sending to the provider is paused: 1 or 0.")
     for name, is_paused in snapshot.paused.items():
         paused.add_metric([name], is_paused)
@@ -202,7 +209,7 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     )
     for name, is_open in snapshot.open_circuits.items():
         circuits.add_metric([name], is_open)
-    yield from (oldest, due, last, missing, paused, circuits)
+    yield from (oldest, due, last, missing, configured, paused, circuits)
 
 
 def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:

@@ -5,7 +5,7 @@ the webhook notifications.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -142,7 +142,7 @@ def _describe_path_parameters(
     operation: ApiOperation, example: Example, providers: Mapping[str, Provider]
 ) -> Iterable[dict[str, Any]]:
     for converter, name in _VARIABLE.findall(operation.path):
-        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(providers)
+        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(list_base_names(providers))
         yield {"in": "path", "name": name, "required": True, "schema": schema, "example": example.path[name]}
 
 
@@ -225,7 +225,9 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     providers = settings.providers
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
-    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
+    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(
+        {*providers, *list_base_names(providers)}
+    )
     general = schemas["Submission"]
     general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
     variants: list[dict[str, str]] = []
@@ -255,9 +257,9 @@ def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: b
     return {} if is_public else {"pattern": notify_targets.pattern}
 
 
-def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    """Build the schema of the name of a provider or an account in the configuration."""
-    names = sorted({*providers, *list_base_names(providers)})
+def _build_name_schema(configured: Collection[str]) -> dict[str, Any]:
+    """Build the schema of one of these names of providers; long lists of them are left out."""
+    names = sorted(configured)
     if names and len(names) <= MAX_LISTED_ACCOUNTS:
         return {"type": "string", "enum": names}
     return {"type": "string", "pattern": f"^{NAME_PATTERN}(/{NAME_PATTERN})?$"}

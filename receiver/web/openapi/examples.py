@@ -43,6 +43,7 @@ def build_examples(providers: Mapping[str, Provider]) -> Mapping[str, Example]:
         **_build_provider_examples(name, str(first["operation"])),
         **_build_notification_examples(name),
         **_build_key_examples(),
+        **_build_tail_examples(name),
     }
 
 
@@ -50,7 +51,7 @@ def build_notification_example(providers: Mapping[str, Provider]) -> Mapping[str
     """Build an example of a webhook notification."""
     request = build_examples(providers)["show_request"].response
     jobs = [{**job, "status": "succeeded", "finished_at": _NOON.format(9)} for job in request["jobs"]]
-    data = {name: value for name, value in request.items() if name != "payload"}
+    data = {name: value for name, value in request.items() if name not in {"payload", "erased_at"}}
     data |= {"notify_url": "https://shop.example/notifications", "jobs": jobs, "jobs_total": 1}
     return {"type": NotificationType.REQUEST_FINISHED, "timestamp": _NOON.format(9), "data": data}
 
@@ -101,6 +102,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "deadline_at": _DEADLINE,
         "finished_at": None,
         "notify_url": None,
+        "erased_at": None,
         "priority": 5,
         "reference_conflict": False,
     }
@@ -111,6 +113,9 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
         "finished_at": _NOON.format(2),
         "response_status": 202,
         "error": None,
+        "response_headers": {"content-type": "application/json"},
+        "response_body": '{"id":"job-1"}',
+        "response_truncated": False,
     }
     accepted = {**detail, "status": "accepted", "due_at": None, "attempts": [attempt], "jobs": [_build_job(provider)]}
     cancelled = {**detail, "status": "cancelled", "due_at": None, "finished_at": _NOON.format(8)}
@@ -209,6 +214,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         **summary,
         "target": f"/callbacks/{provider}",
         "caller_address": "203.0.113.7",
+        "erased_at": None,
         "headers": {"content-type": "application/json", "webhook-id": "msg_1"},
         "body": '{"results": []}',
         "secret_fingerprint": None,
@@ -255,11 +261,13 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
         "unresolved": 2,
         "unknown": 1,
         "reference_conflict": 0,
+        "unconfigured": 0,
         "refused": 4,
     }
     provider = {
         "name": name,
         "account": None,
+        "configured": True,
         "operations": [operation],
         "paused": False,
         "paused_at": None,
@@ -295,6 +303,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
     provider_stats = {
         "name": name,
         "account": None,
+        "configured": True,
         **counts,
         "seconds_to_final": {"p50": 7.5, "p95": 30.1, "p99": 61.8, "jobs": 90},
         "oldest_open_job": {"id": JOB_ID, "reference": "ref-1", "accepted_at": _NOON.format(2)},
@@ -370,6 +379,25 @@ def _build_key_examples() -> Mapping[str, Example]:
         "create_api_key": Example({**key, "key": "rcv_4fXk2bTq9wZr7nLc1mVs8pYd3hGj6aEu0iOx5tRqWkM"}, bodies),
         "revoke_api_key": Example({**key, "revoked_at": _NOON.format(8)}, _REASON_BODY, {"key_id": KEY_ID}),
     }
+
+
+def _build_tail_examples(name: str) -> Mapping[str, Example]:
+    optional = ("callback_id", "operation", "code", "detail")
+    change = {
+        "kind": "job",
+        "at": _NOON.format(2),
+        "provider": name,
+        "id": JOB_ID,
+        "request_id": REQUEST_ID,
+        "reference": "ref-1",
+        "status": "accepted",
+        "source": "response",
+        "job_status": "accepted",
+        **dict.fromkeys(optional),
+    }
+    cursor = "64441f93bdd80.384.."
+    page = {"items": [change], "cursor": cursor, "has_gap": False}
+    return {"follow_changes": Example(page, query={"cursor": cursor, "kind": "job"})}
 
 
 def _build_list(*items: Any) -> Mapping[str, Any]:

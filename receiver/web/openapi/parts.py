@@ -56,6 +56,7 @@ TAGS: Mapping[str, str] = {
     "notifications": "Webhook notifications to clients, their attempts and failures.",
     "providers": "Configured providers and their state.",
     "stats": "Counts and durations.",
+    "tail": "Changes as they happen.",
     "keys": "API keys.",
     "service": "The service itself; no key is required.",
 }

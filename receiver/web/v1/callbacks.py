@@ -74,7 +74,7 @@ def browse_callback_events(callback_id: UUID, query: dict[str, Any]) -> Page[Job
     _CALLBACK,
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The callback is still refused, or its provider is not configured.",
+        ProblemType.STATE_CONFLICT: "The callback is still refused or was erased, or its provider is not configured.",
     },
 )
 def replay_callback(callback_id: UUID, body: dict[str, Any]) -> Mapping[str, Any]:
@@ -139,4 +139,5 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         actions=actions,
         body=redacted.body.decode("utf-8", "backslashreplace"),
     )
-    return detail if is_admin else detail | dict.fromkeys(("target", "headers", "body", "caller_address"))
+    is_shown = is_admin and callback.erased_at is None
+    return detail if is_shown else detail | dict.fromkeys(("target", "headers", "body", "caller_address"))

@@ -1,11 +1,10 @@
 """`/v1/jobs`: list, show and track jobs, wait for them, poll their providers, and resolve them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from flask import Response, request, url_for
+from flask import Response, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import join_account
@@ -32,15 +31,11 @@ from receiver.web.operations import (
 )
 from receiver.web.problems import ProblemError, ProblemType
 from receiver.web.v1.blueprint import api
-from receiver.web.waiting import MAX_WAIT_S
+from receiver.web.v1.waits import PREFER, parse_wait
 
 _JOB = schemas.JobDetailSchema()
 _NOT_FOUND = "No such job."
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?=[,;]|$)", re.IGNORECASE | re.ASCII)
-_PREFER = {
-    "Prefer": f"`wait=SECONDS` (RFC 7240) delays the response until the job is final, by {MAX_WAIT_S:.0f} seconds at "
-    "most; `Preference-Applied` has the number of seconds."
-}
+_PREFER = {"Prefer": PREFER.format(event="the job is final")}
 
 
 @api.operation(
@@ -104,10 +99,9 @@ def browse_jobs(query: dict[str, Any]) -> Page[Job]:
 )
 def show_job(job_id: UUID) -> Result:
     """Show a job with its newest events in the order of receipt, optionally once it is final."""
-    preference = _WAIT.search(request.headers.get("Prefer", ""))
+    seconds = parse_wait()
     job_waiters = current_context().job_waiters
-    if preference and job_waiters.has_capacity:
-        seconds = min(float(preference[1]), MAX_WAIT_S)
+    if seconds is not None and job_waiters.has_capacity:
         caller = current_caller()  # not available in the thread that calls the lambda
         if caller.own_client is not None:  # a job never changes its client
             with current_context().database.connection() as connection:

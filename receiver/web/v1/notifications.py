@@ -119,7 +119,7 @@ def _build_detail(connection: Connection, notification_id: UUID) -> Mapping[str,
     notification = _find_notification(connection, notification_id)
     [request] = find_request_details(connection, [notification_id])
     return extend_fields(
-        notification, body=request.payload.get("body"), attempts=request.attempts, actions=request.actions
+        notification, body=(request.payload or {}).get("body"), attempts=request.attempts, actions=request.actions
     )
 
 

@@ -29,6 +29,7 @@ from receiver.store.stats import (
     count_by_provider,
     find_callback_stats,
     find_completion_stats,
+    list_stored_providers,
 )
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller, extend_fields
@@ -37,20 +38,33 @@ from receiver.web.v1.blueprint import api
 
 _PROVIDER = schemas.ProviderSchema()
 _NOT_FOUND = "No such provider is configured."
+_UNCONFIGURED: Mapping[str, Any] = {
+    "configured": False,
+    "operations": [],
+    "callback_url": None,
+    "trust": None,
+    "proof": None,
+    "max_concurrency": None,
+    "max_per_second": None,
+    "secrets": [],
+}
 _REDACTED = "[redacted]"
 
 
 @api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)(), query=schemas.ProviderQuerySchema())
 def browse_providers(query: dict[str, Any]) -> Page[Mapping[str, Any]]:
-    """List the configured providers with their state and callback URLs, by name; each account is an item."""
-    providers, page = current_context().providers, query["page"]
-    after = page.cursor.name if page.cursor else ""
-    names = [name for name in sorted(_select_names(providers, query["providers"])) if name > after]
-    shown = Page.from_rows(names[: page.limit + 1], page.limit, NameCursor)
-    documents = current_context().reader.read(
-        lambda connection: _build_documents(connection, [providers[name] for name in shown.items])
-    )
-    return Page(documents, shown.next_cursor)
+    """List the configured providers with their state and callback URLs, by name; each account is an item.
+
+    A provider that is no longer configured is included as long as requests, jobs or callbacks of it need attention.
+    """
+    page = query["page"]
+
+    def read(connection: Connection) -> Page[Mapping[str, Any]]:
+        names = _list_names(connection, query["providers"], page.cursor.name if page.cursor else "")
+        shown = Page.from_rows(names[: page.limit + 1], page.limit, NameCursor)
+        return Page(_build_documents(connection, shown.items), shown.next_cursor)
+
+    return current_context().reader.read(read)
 
 
 @api.operation(
@@ -98,13 +112,14 @@ def _build_stats(connection: Connection, providers: Collection[str] | None) -> M
     counts = count_by_provider(connection)
     names = sorted(_select_names(counts.keys() | current_context().providers.keys(), providers))
     completion = find_completion_stats(connection, names)
-    attention = count_attention(connection, names)
+    attention = count_attention(connection, names, _configured_names())
     is_unrestricted = current_caller().providers is None and providers is None
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
         "notifications": _count_notifications(connection, counts) if is_unrestricted else None,
         "providers": [
             {
                 "name": name,
+                "configured": name in _configured_names(),
                 **_sum_counts([counts.get(name, Counts())], [attention[name]]),
                 "seconds_to_final": completion[name].seconds_to_final,
                 "oldest_open_job": completion[name].oldest_open_job,
@@ -159,29 +174,45 @@ def _perform_action(action: Callable[..., None], name: str, body: Mapping[str, A
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     with current_context().database.transaction() as connection:
         action(connection, subject, current_caller().name, body["reason"], names)
-        return _build_documents(connection, [providers[names[0]]])[0]
+        return _build_documents(connection, names[:1])[0]
 
 
-def _build_documents(connection: Connection, providers: Sequence[Provider]) -> list[Mapping[str, Any]]:
-    """Build the documents of configured providers."""
-    names = [provider.name for provider in providers]
+def _configured_names() -> Collection[str]:
+    """Return the names of everything that is configured to be sent to; `notify` needs no configuration of its own."""
+    return {*current_context().providers, PROVIDER_NAME}
+
+
+def _list_names(connection: Connection, providers: Collection[str] | None, after: str) -> list[str]:
+    """Return the providers to list after a name: the configured ones, and those with data that needs attention."""
+    configured = _configured_names()
+    others = [name for name in _select_names(list_stored_providers(connection), providers) if name not in configured]
+    attention = count_attention(connection, others, configured)
+    listed = [name for name in others if attention[name].is_needed]
+    listed += _select_names(current_context().providers, providers)
+    return sorted(name for name in listed if name > after)
+
+
+def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Build the documents of providers."""
     pauses = {pause.name: pause for pause in find_pauses(connection)}
     secret_uses: dict[str, dict[str, datetime]] = defaultdict(dict)
     for use in list_secret_uses(connection):
         secret_uses[use.provider][use.fingerprint] = use.last_used_at
     callback_stats = find_callback_stats(connection, names)
-    attention = count_attention(connection, names)
+    attention = count_attention(connection, names, _configured_names())
     refusals: dict[str, list[Refusal]] = defaultdict(list)
     for refusal in list_refusals(connection, names):
         refusals[refusal.provider].append(refusal)
     limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
     documents: list[Mapping[str, Any]] = []
-    for provider in providers:
-        name = provider.name
+    for name in names:
+        provider = current_context().providers.get(name)
         provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
         documents.append(
             {
-                **_build_document(provider, pauses.get(name), secret_uses[name], callback_stats[name]),
+                "name": name,
+                **_build_state(pauses.get(name), callback_stats[name]),
+                **(_build_configuration(provider, secret_uses[name]) if provider else _UNCONFIGURED),
                 **_build_limits(provider, provider_limits, now),
                 "attention": attention[name],
                 "refusals": [_build_refusal(refusal) for refusal in refusals.get(name, ())],
@@ -195,33 +226,36 @@ def _build_refusal(refusal: Refusal) -> Mapping[str, Any]:
     return extend_fields(refusal, caller_address=refusal.caller_address if is_admin else None)
 
 
-def _build_limits(provider: Provider, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
+def _build_limits(provider: Provider | None, limits: ProviderLimits, now: datetime) -> Mapping[str, Any]:
     return {
         "circuit": limits.circuit(now),
         "held_until": limits.closed_until(now),
-        "per_second": limits.per_second(provider.send_policy.limit_policy),
+        "per_second": limits.per_second(provider.send_policy.limit_policy) if provider else limits.rate,
     }
 
 
-def _build_document(
-    provider: Provider, pause: Pause | None, last_used_at: Mapping[str, datetime], callback_stats: CallbackStats
-) -> Mapping[str, Any]:
-    auth = provider.callbacks.settings.auth if provider.callbacks else None
-    fingerprints = auth.fingerprints if auth else ()
+def _build_state(pause: Pause | None, callback_stats: CallbackStats) -> Mapping[str, Any]:
     return {
-        "name": provider.name,
-        "operations": list(provider.operations),
         "paused": pause is not None,
         "paused_at": pause and pause.paused_at,
         "pause_reason": pause and pause.pause_reason,
         "pause_cause": pause and pause.pause_cause,
+        "last_callback_at": callback_stats.last_callback_at,
+        "missing_callback_rate": callback_stats.missing_rate,
+    }
+
+
+def _build_configuration(provider: Provider, last_used_at: Mapping[str, datetime]) -> Mapping[str, Any]:
+    auth = provider.callbacks.settings.auth if provider.callbacks else None
+    fingerprints = auth.fingerprints if auth else ()
+    return {
+        "configured": True,
+        "operations": list(provider.operations),
         "callback_url": _get_callback_url(provider),
         "trust": auth and auth.trust,
         "proof": auth and auth.describe_trust(),
         "max_concurrency": provider.send_policy.max_concurrency,
         "max_per_second": provider.send_policy.max_per_second,
-        "last_callback_at": callback_stats.last_callback_at,
-        "missing_callback_rate": callback_stats.missing_rate,
         "secrets": [
             {"fingerprint": fingerprint, "last_used_at": last_used_at.get(fingerprint)} for fingerprint in fingerprints
         ],

@@ -120,7 +120,10 @@ def browse_requests(query: dict[str, Any]) -> Page[Request]:
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def show_request(request_id: UUID) -> RequestDetail:
-    """Show a request with its attempts, its jobs, and the actions of operators."""
+    """Show a request with its attempts, its jobs, and the actions of operators.
+
+    Only `admin` sees the headers and bodies of the provider's responses.
+    """
     with current_context().database.connection() as connection:
         return _find_detail(connection, request_id)
 
@@ -133,7 +136,7 @@ def show_request(request_id: UUID) -> RequestDetail:
     response_headers=["Location"],
     problems={
         ProblemType.NOT_FOUND: _NOT_FOUND,
-        ProblemType.STATE_CONFLICT: "The request is queued (use `send-now`) or being sent, or was accepted.",
+        ProblemType.STATE_CONFLICT: "It is queued (use `send-now`), being sent or accepted, or its payload is erased.",
     },
 )
 def retry_request(request_id: UUID, body: dict[str, Any]) -> Result:
@@ -222,7 +225,8 @@ def _require_visible(requests: Sequence[RequestT]) -> RequestT:
 
 
 def _find_detail(connection: Connection, request_id: UUID) -> RequestDetail:
-    return _require_visible(find_request_details(connection, [request_id]))
+    is_admin = current_caller().has_scope(Scope.ADMIN)
+    return _require_visible(find_request_details(connection, [request_id], with_responses=is_admin))
 
 
 def _build_location(request_id: UUID) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.declared_service import CONFIG, TOKEN
+from tests.support.oauth_provider import CLIENT_SECRET, oauth_provider
 from tests.support.processes import RECEIVER
 from tests.support.provider import Reply, listening
 from tests.support.tls import write_certificate
@@ -97,6 +98,17 @@ def test_check_requests_balance_and_sender_names(tmp_path: Path, status: int, co
     [cecula] = json.loads(result.stdout)["providers"]
     assert cecula["callback_url"].endswith("/callbacks/cecula/an-unguessable-token")
     assert ("118.00" in cecula["account"]["balance"]) == (status == 200)
+
+
+def test_check_requests_an_access_token(tmp_path: Path) -> None:
+    with oauth_provider() as provider:
+        result = run_check(tmp_path, provider.build_toml())
+        assert "  access token: issued, expires in 3599 s" in result.stdout
+        provider.token_replies = [Reply(400, b'{"error": "invalid_client"}')]
+        failed_result = run_check(tmp_path, provider.build_toml())
+    assert "access token: the token endpoint responded with 400: invalid_client" in failed_result.stdout
+    assert (result.returncode, failed_result.returncode) == (0, 1)
+    assert CLIENT_SECRET not in result.stdout + failed_result.stdout
 
 
 def test_offline_check_validates_settings_only(tmp_path: Path) -> None:

@@ -90,7 +90,15 @@ def test_recover_refuses_an_unusable_time(operated: OperatedService, time: str, 
     assert expected in refused.stderr
 
 
-@pytest.mark.parametrize("command", [("audit",), ("prune", "--older-than", "90d"), ("recover", "--before", "1h")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("audit",),
+        ("prune", "--older-than", "90d"),
+        ("recover", "--before", "1h"),
+        ("erase", "--metadata", "a=b", "--reason", "because", "--yes"),
+    ],
+)
 def test_settings_and_database_errors_are_reported(operated: OperatedService, command: Sequence[str]) -> None:
     refused = operated.run_locally(*command, config="nonsense", environ={"DATABASE_URL": ""})
     assert refused.exit_code == 2

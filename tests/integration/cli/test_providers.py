@@ -6,7 +6,7 @@ from tests.support.command_service import Service, parse_rows
 def test_provider_is_paused_with_a_reason_and_resumed(service: Service) -> None:
     assert "their outage" in service.ok("provider", "pause", "other", "--reason", "their outage")
     table = {row[0]: row[1] for row in parse_rows(service.ok("provider", "list"))}
-    assert (table["acme"], table["other"]) == ("no", "yes")
+    assert (table["acme"], table["other"]) == ("active", "paused")
     assert "https://receiver.example/callbacks/other" in service.ok("provider", "list")
     assert service.json("provider", "resume", "other")["paused"] is False
 

@@ -40,6 +40,20 @@ def test_request_is_cancelled_and_retried_with_reasons(service: Service, name: s
     assert [row[3] for row in parse_rows(output.partition("attempts\n")[2].partition("\n\n")[0])] == ["response", "400"]
 
 
+def test_request_show_prints_last_response_to_admin(service: Service, name: str) -> None:
+    body = b'{"message": "No such number.\x1b[2J", "more": "' + b"x" * 2_000 + b'"}'
+    service.scene.script(name, Reply(422, body, {"x-trace": "t-1", "set-cookie": "session=secret"}))
+    request = service.submit(name)
+    output = wait_for(lambda: text if "rejected" in (text := service.ok("request", "show", request)) else "")
+    assert "The provider responded: No such number." in " ".join(output.split())
+    response = output.partition("response of attempt 1\n")[2]
+    assert {"x-trace: t-1", "set-cookie: [redacted]"} <= set(response.splitlines())
+    assert r'{"message": "No such number.\x1b[2J"' in response
+    assert "more characters: --json" in response
+    attempt = service.json("request", "show", request)["attempts"][0]
+    assert (attempt["response_body"], attempt["response_truncated"]) == (body.decode(), False)
+
+
 def test_request_waits_for_send_after_until_send_now(service: Service, name: str) -> None:
     service.scene.script(name, Reply(204))
     request = service.submit(name, "--send-after", FAR_FUTURE, "--priority", 9)

@@ -182,13 +182,14 @@ def test_connection_of_an_interim_response_is_used_by_one_exchange() -> None:
 def test_response_before_the_end_of_the_request_is_read() -> None:
     def refuse_early(connection: Socket) -> None:
         connection.recv(1_000)
-        connection.sendall(b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
         connection.close()
 
     with running_server(refuse_early) as (port, _), running_client(port) as client:
         outcome = client.exchange(OutgoingRequest("POST", "/", {}, b"x" * (8 << 20)))
     assert isinstance(outcome, Response)
     assert outcome.status == 413
+    assert client._pool._idle == []
 
 
 def test_connections_are_probed_by_the_kernel() -> None:
@@ -240,3 +241,16 @@ def test_connection_knows_whether_it_is_quiet() -> None:
         assert connection.is_quiet
         server_socket.sendall(b"x")
         assert not connection.is_quiet
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://shop.example:443", "shop.example"),
+        ("http://shop.example:80", "shop.example"),
+        ("https://shop.example:80", "shop.example:80"),
+        ("https://[2001:db8::1]:443", "[2001:db8::1]"),
+    ],
+)
+def test_host_is_sent_without_the_default_port(origin: str, host: str) -> None:
+    assert HttpClient(origin, SendPolicy(1, 1.0, 1.0))._encoder.host == host

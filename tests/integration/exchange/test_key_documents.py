@@ -1,6 +1,7 @@
 """The cache of key documents: fetched once, refreshed when stale, used while the provider is unavailable."""
 
 import gc
+import gzip
 import time
 import weakref
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import suppress
 
 import pytest
 
+from receiver.domain.egress import PRODUCT
 from receiver.exchange import key_documents
 from receiver.exchange.key_documents import DocumentUnavailable, KeyDocuments
 from receiver.signatures.public_keys import parse_key_document
@@ -134,6 +136,17 @@ def test_redirect_is_not_followed(provider: Provider) -> None:
     with pytest.raises(DocumentUnavailable, match="HTTP 302"):
         KeyDocuments().get(NAME, [f"{provider.url}/jwks.json"])
     assert not provider.find_received("other.json")
+
+
+def test_compressed_document_is_read(provider: Provider) -> None:
+    for encoding in ("gzip", "br"):
+        provider.script(f"{encoding}.json", Reply(200, gzip.compress(b"{}"), {"Content-Encoding": encoding}))
+    url, unread_url = f"{provider.url}/gzip.json", f"{provider.url}/br.json"
+    assert KeyDocuments().get(NAME, [url]) == {url: b"{}"}
+    [request] = provider.find_received("gzip.json")
+    assert (request.headers["accept-encoding"], request.headers["user-agent"]) == ("gzip, deflate", PRODUCT)
+    with pytest.raises(DocumentUnavailable, match="is encoded in br, which is not read"):
+        KeyDocuments().get(NAME, [unread_url])
 
 
 def test_document_that_is_too_large_is_refused(provider: Provider) -> None:

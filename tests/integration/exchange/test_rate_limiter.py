@@ -235,7 +235,7 @@ def test_late_probe_begins_and_unsent_probe_is_replaced(database: Database, conn
         rate_limiter = channels.rate_limiter
         rate_limiter.renew()
         connection.execute("UPDATE providers SET consecutive_openings = 1, open_until = now()")
-        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON, NOON)
         for _ in range(2):
             [permit] = rate_limiter.claim(
                 [ProviderCapacity("sandbox", 10)], lambda *_: {"sandbox": True}, lambda *_: [job]
@@ -270,7 +270,7 @@ def test_claims_keep_the_credentials_of_their_capacity(database: Database) -> No
 
 
 def test_claimed_work_survives_failed_slot_claim(database: Database) -> None:
-    job = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON)
+    job = SilentJob(uuid4(), "free", "a", None, 1, NOON, NOON, NOON)
     limited_job = replace(job, provider="limited")
 
     def take(store: Connection, capacities: Sequence[ProviderCapacity]) -> Sequence[SilentJob]:
@@ -293,7 +293,7 @@ def test_failed_report_of_outcomes_is_not_raised(database: Database, connection:
     with Channels(database, {"sandbox": provider()}, {"sandbox": ""}) as channels:
         channels.rate_limiter.renew()
         connection.execute("ALTER TABLE providers ADD CHECK (failures = 0)")
-        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON)
+        job = SilentJob(uuid4(), "sandbox", "a", None, 1, NOON, NOON, NOON)
         failed = CompletedExchange(provider(), job, NoResponse("refused", sent=False), NOON, jitter=0.5)
         channels.rate_limiter.report(connection, [failed])
         assert connection.execute("SELECT failures FROM providers").fetchall() == [(0,)]

@@ -244,6 +244,26 @@ def test_unknown_requests_are_resolved_without_their_provider(database: Database
     assert connection.execute("SELECT count(*) FROM notification_outbox").fetchone() == (3,)
 
 
+def test_only_reference_conflicts_are_resolved_if_the_filter_says_so(
+    database: Database, connection: Connection
+) -> None:
+    conflicting, accepted, unknown = submit(connection, 3)
+    set_status(connection, [conflicting, accepted], "accepted")
+    set_status(connection, [unknown], "unknown")
+    connection.execute("UPDATE requests SET conflict_deadline_at = now() WHERE id = %s", [conflicting])
+    call = replace(
+        CANCEL,
+        kind=BulkActionKind.RESOLVE,
+        status=RequestStatus.COMPLETED,
+        request_filter=RequestFilter(reference_conflict=True),
+    )
+    action = preview_call(connection, call)
+    assert list(action.sample_ids) == [conflicting]
+    assert run(database, action, call).applied == 1
+    assert count_by_status(connection, [conflicting]) == {"completed": 1}
+    assert count_by_status(connection, [accepted, unknown]) == {"accepted": 1, "unknown": 1}
+
+
 @pytest.mark.parametrize(
     ("request_filter", "own_client", "expected"),
     [
@@ -254,7 +274,8 @@ def test_unknown_requests_are_resolved_without_their_provider(database: Database
         (RequestFilter(providers=[]), None, []),
         (RequestFilter(operation="render"), None, [3]),
         (RequestFilter(), "shop", [0, 3]),
-        (RequestFilter(status=RequestStatus.QUEUED), None, [0, 1, 2, 3]),
+        (RequestFilter(status=RequestStatus.QUEUED), None, [0, 1, 2, 3, 5]),
+        (RequestFilter(reference_conflict=True), None, []),
     ],
 )
 def test_preview_finds_the_requests_of_the_filter(
@@ -266,8 +287,9 @@ def test_preview_finds_the_requests_of_the_filter(
         *submit(connection, 1, client="kiosk", provider="other"),
         *submit(connection, 1, client="shop", operation="render"),
         *submit(connection, 1, client="shop"),
+        *submit(connection, 1, client="shop", provider="notify"),
     ]
-    set_status(connection, ids[4:], "accepted")
+    set_status(connection, ids[4:5], "accepted")
     action = preview_call(connection, replace(CANCEL, request_filter=request_filter, own_client=own_client))
     assert list(action.sample_ids) == [ids[index] for index in expected]
     assert action.count == len(expected)

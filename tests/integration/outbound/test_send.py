@@ -87,9 +87,11 @@ def worker(
         scene.build_provider_toml("paced", f"{LONG_TIMEOUT}\nmax_per_second = 20"),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
         *[scene.build_provider_toml(f"advised-{status}", LONG_TIMEOUT) for status in RETRIED],
-        scene.build_provider_toml("beyond", LONG_TIMEOUT),
+        *[scene.build_provider_toml(f"beyond-{status}", LONG_TIMEOUT) for status in (429, 503)],
         build_declared_toml("located", scene.provider.url, 'reference = "header:Location"'),
         build_declared_toml("unlocated", scene.provider.url, 'reference = "id"'),
+        build_declared_toml("secretive", scene.provider.url, 'reference = "id"')
+        + '[providers.secretive.auth]\nscheme = "bearer"\nsecret = "a+secret/of=ours"\n',
         build_declared_toml("own-id", scene.provider.url, 'reference = "request_id"'),
         *[scene.build_provider_toml(f"busy-{status}-{form}", LONG_TIMEOUT) for status, form in BUSY_REPLIES],
         build_provider_toml("tls", scene.provider.url.replace("http:", "https:"), FAST_RETRIES),
@@ -293,6 +295,7 @@ ROWS = {
         "failed",
         (503, 503),
         "deadline used up: the provider asks to wait 900 s; last: 503",
+        via="beyond-503",
         deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
     ),
     "429 holds the provider beyond the deadline": Row(
@@ -300,7 +303,7 @@ ROWS = {
         "failed",
         (429,),
         "deadline passed; last: 429: .* .the provider asks to wait 900 s.",
-        via="beyond",
+        via="beyond-429",
         deadline=LAST_RETRY_BEFORE_DEADLINE_S + 0.5,
     ),
     "429 at the last attempt": Row(
@@ -499,6 +502,21 @@ def test_job_may_be_known_by_the_id_that_was_sent(scene: Scene, name: str) -> No
     (request,) = scene.submit("own-id", name)
     assert scene.wait_until_settled(request) == Sent("accepted", None, 1, {str(request): "accepted"})
     assert scene.received(name)[0].headers["idempotency-key"] == str(request)
+
+
+def test_secrets_in_responses_are_not_stored(scene: Scene, name: str) -> None:
+    echo = b'{"message": "Invalid key a+secret/of=ours, a%2Bsecret%2Fof%3Dours"}'
+    scene.script(name, Reply(400, echo, {"x-echo": "Bearer a+secret/of=ours", "set-cookie": "session=1"}))
+    (request,) = scene.submit("secretive", name)
+    sent = scene.wait_until_settled(request)
+    assert sent.detail is not None
+    assert sent.detail.endswith("The provider responded: Invalid key [redacted], [redacted]")
+    rows = scene.connection.execute(
+        "SELECT response_headers, response_body FROM attempts WHERE request_id = %s", [request]
+    ).fetchall()
+    [(headers, body)] = rows
+    assert (headers["x-echo"], headers["set-cookie"]) == ("Bearer [redacted]", "[redacted]")
+    assert body == b'{"message": "Invalid key [redacted], [redacted]"}'
 
 
 def test_early_expired_and_cancelled_requests_are_not_sent(scene: Scene, name: str) -> None:

@@ -104,19 +104,22 @@ def test_transaction_of_a_hanging_process_is_ended(limited_connection: Connectio
     assert limited_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",)
 
 
-def test_nested_transaction_is_a_savepoint(connection: Connection) -> None:
+def test_nested_transaction_joins_the_outer_one(connection: Connection) -> None:
     connection.execute("CREATE TABLE notes (id integer)")
 
-    def insert_and_fail() -> None:
+    def insert(error: Exception | None) -> None:
         with transaction(connection):
-            connection.execute("INSERT INTO notes VALUES (2)")
-            raise KeyError
+            connection.execute("INSERT INTO notes VALUES (1)")
+            with transaction(connection):
+                connection.execute("INSERT INTO notes VALUES (2)")
+                if error:
+                    raise error
 
-    with transaction(connection):
-        connection.execute("INSERT INTO notes VALUES (1)")
-        with pytest.raises(KeyError):
-            insert_and_fail()
-    assert connection.execute("SELECT id FROM notes").fetchall() == [(1,)]
+    with pytest.raises(KeyError):
+        insert(KeyError())
+    assert connection.execute("SELECT FROM notes").fetchall() == []
+    insert(None)
+    assert connection.execute("SELECT count(DISTINCT xmin::text), count(*) FROM notes").fetchall() == [(1, 2)]
 
 
 def test_durable_commit_leaves_no_row(connection: Connection) -> None:

@@ -21,8 +21,11 @@ from tests.support.population import PROVIDERS, RARE, RARE_CLIENT, SPAN, UNTIL
 LIMIT = 5
 MIDDLE = UNTIL - SPAN / 2
 MIDDLE_CURSOR = Cursor(MIDDLE, UUID(int=0))
-# Further indexes that may be used: metadata of other keys is compared by it.
-HELPER_INDEXES = {"request_metadata_pkey": ("request_metadata_request_idx",)}
+# Further indexes that may be used: for metadata of other keys, and for the later jobs of a reference.
+HELPER_INDEXES = {
+    "request_metadata_pkey": ("request_metadata_request_idx",),
+    "jobs_pkey": ("reference_generations_pkey",),
+}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from threading import Thread
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from receiver.schemas.api.notifications import MAX_NOTIFIED_JOBS
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.notifications import take_outbox
-from receiver.store.requests import NewRequest, list_requests, submit_requests
+from receiver.store.requests import NewRequest, Request, list_requests, submit_requests
 from receiver.store.statements import load_statements
 from tests.support.factories import event
 from tests.support.processes import find_lock_waiters, wait_for
@@ -47,7 +48,12 @@ def create_accepted_request(connection: Connection, *references: str, notify: bo
 def list_notified_statuses(connection: Connection) -> list[list[str]]:
     """Return the statuses of the jobs in each notification, newest first."""
     requests = list_requests(connection, NOTIFICATIONS).items
-    return [[job["status"] for job in request.payload["body"]["data"]["jobs"]] for request in requests]
+    return [[job["status"] for job in get_data(request)["jobs"]] for request in requests]
+
+
+def get_data(notification: Request) -> Any:
+    assert notification.payload is not None
+    return notification.payload["body"]["data"]
 
 
 def list_outbox(connection: Connection) -> list[UUID]:
@@ -159,7 +165,7 @@ def test_notification_contains_first_jobs_and_total(connection: Connection, data
     reconcile(connection, [event(references[0])])
     queue_notifications(database)
     [notification] = list_requests(connection, NOTIFICATIONS).items
-    data = notification.payload["body"]["data"]
+    data = get_data(notification)
     assert (len(data["jobs"]), data["jobs_total"]) == (MAX_NOTIFIED_JOBS, MAX_NOTIFIED_JOBS + 1)
 
 

@@ -63,7 +63,7 @@ class ConflictScene:
         return expire_reference_conflicts(self.connection, 10)
 
     def count_conflicts(self) -> int:
-        return count_attention(self.connection, ["sandbox"])["sandbox"].reference_conflict
+        return count_attention(self.connection, ["sandbox"], ["sandbox"])["sandbox"].reference_conflict
 
     def is_notified(self, database: Database, request_id: UUID) -> bool:
         """Return whether a notification about a request has been queued, after queueing all that are due."""

@@ -8,10 +8,11 @@ from tests.support.population import PROVIDERS
 
 def test_attention_is_counted_along_the_list_indexes(populated: Connection) -> None:
     with record_statements(populated) as statements:
-        attention = count_attention(populated, list(PROVIDERS))
+        attention = count_attention(populated, list(PROVIDERS), list(PROVIDERS))
     plan = explain(populated, statements[0])
     request_and_callback_indexes = {"requests_list_idx", "requests_conflict_idx", "callbacks_list_idx"}
-    assert plan.indexes == {
+    # Of open jobs there are so few that those of all providers may be read; here no branch for them is executed.
+    assert plan.indexes - {"jobs_overdue_idx"} == {
         "jobs_unmatched_idx",
         "jobs_disputed_idx",
         "jobs_list_idx",

@@ -16,6 +16,8 @@ PROVIDER: dict[str, Any] = {
     "max_per_second": 10.0,
     "missing_callback_rate": None,
     "attention": dict.fromkeys(ATTENTION_KINDS, 0),
+    "configured": True,
+    "paused": False,
 }
 
 
@@ -44,6 +46,19 @@ def test_attention_lists_most_urgent_kind_first() -> None:
     cell = format_cell(PROVIDERS, "attention", PROVIDER | {"attention": counts})
     assert cell == "1 unknown, 2 reference conflict, 3 invalid"
     assert format_cell(PROVIDERS, "attention", PROVIDER) == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "change"),
+    [
+        ("active", {}),
+        ("paused", {"paused": True}),
+        ("unconfigured", {"configured": False}),
+        ("unconfigured", {"configured": False, "paused": True}),
+    ],
+)
+def test_state_of_provider_tells_whether_it_is_sent_to(state: str, change: dict[str, Any]) -> None:
+    assert format_cell(PROVIDERS, "state", PROVIDER | change) == state
 
 
 def test_limits_explain_why_less_is_sent() -> None:

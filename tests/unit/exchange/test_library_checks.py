@@ -7,7 +7,8 @@ from receiver.exchange.library_checks import check_geventhttpclient
 from receiver.libraries import UnsupportedLibrary
 
 
-def test_geventhttpclient_without_a_method_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(HTTPResponse, "_on_body")
-    with pytest.raises(UnsupportedLibrary, match=r"no attribute _on_body.*geventhttpclient>=2.6,<2.7"):
+@pytest.mark.parametrize("name", ["_on_message_begin", "_on_body"])
+def test_geventhttpclient_without_a_method_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delattr(HTTPResponse, name)
+    with pytest.raises(UnsupportedLibrary, match=rf"no attribute {name}.*geventhttpclient>=2.6,<2.7"):
         check_geventhttpclient()

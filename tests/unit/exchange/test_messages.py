@@ -184,3 +184,9 @@ def test_keep_alive_is_taken_with_a_margin(text: str, seconds: float | None) -> 
 def test_response_that_ends_early_is_an_error(pieces: list[bytes]) -> None:
     with pytest.raises((ConnectionResetError, HTTPParseError)):
         read(*pieces)
+
+
+def test_second_response_is_an_error() -> None:
+    """Which of them belongs to the request is not known."""
+    with pytest.raises(HTTPParseError, match="more than one response"):
+        read(build_response(b"") + build_response(b""))

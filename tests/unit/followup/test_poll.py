@@ -1,14 +1,16 @@
 """Interpretation of polls: the events of the jobs, and when each job is polled next."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
+from uuid import UUID
 
 import orjson
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
-from receiver.domain.sending import NoResponse, NotSent, Outcome, Response
+from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, NotSent, Outcome, Response
 from receiver.exchange.channels import Channel
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.followup.poll import PollBatch, PollTask
@@ -43,6 +45,7 @@ def build_poll(*references: str, since: float = 100.0, polls: int = 1) -> PollBa
                 polls,
                 accepted_at,
                 accepted_at + timedelta(hours=1),
+                NOON,
             )
             for reference in references
         ],
@@ -84,6 +87,14 @@ def test_poll_interprets_each_job_separately() -> None:
     assert {event.source for event in result.events} == {EventSource.POLL}
 
 
+def test_poll_is_about_the_job_that_was_polled() -> None:
+    """The job may be a later one of a reference that the provider used again."""
+    [job] = build_poll("a").jobs
+    later = replace(job, id=UUID(int=2))
+    [polled] = interpret(PollBatch("acme", [later]), build_response({"a": "DONE"})).events
+    assert (polled.job_id, polled.names_job) == (later.id, True)
+
+
 def test_poll_uses_first_of_several_items_about_one_job() -> None:
     body = orjson.dumps({"jobs": [{"id": "a", "state": "DONE"}, {"id": "a", "state": "?"}]})
     assert collect_statuses(interpret(build_poll("a"), Response(200, {}, body))) == {"a": JobStatus.SUCCEEDED}
@@ -99,6 +110,13 @@ def test_no_response_or_refused_credentials_create_no_event() -> None:
     for outcome in (NoResponse("dropped", sent=True), build_response({}, 401)):
         result = interpret(build_poll("a"), outcome)
         assert (collect_statuses(result), collect_delays(result)) == ({}, [20.0])
+
+
+def test_poll_without_a_token_reports_why_it_was_refused() -> None:
+    result = interpret(build_poll("a"), NotSent("no access token", refusal="the client is unknown"))
+    assert (collect_statuses(result), collect_delays(result)) == ({}, [RETRY_UNSENT_AFTER_S])
+    assert result.refusal is not None
+    assert result.refusal.reason == "the client is unknown"
 
 
 def test_only_jobs_past_give_up_time_become_unresolved() -> None:

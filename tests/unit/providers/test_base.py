@@ -85,6 +85,15 @@ def test_event_has_times_of_provider_policy() -> None:
     assert (soon.poll_at, soon.location) == (NOON + timedelta(seconds=5), None)
 
 
+def test_only_the_response_to_a_request_uses_a_reference_again() -> None:
+    reusing = provider(reference_reuse_after=60.0)
+    events = [
+        reusing.build_event(report(), EventSource.RESPONSE, UUID(int=1), NOON, request_id=request_id)
+        for request_id in (UUID(int=2), None)
+    ]
+    assert [event.reuse_after for event in events] == [60.0, None]
+
+
 def test_event_of_provider_without_poller_is_never_polled() -> None:
     event = WITHOUT_CAPABILITIES.build_event(report(), EventSource.RESPONSE, UUID(int=1), NOON, poll_after=1.0)
     assert event.poll_at is None

@@ -1,4 +1,4 @@
-"""Fingerprints of a provider's credentials."""
+"""Fingerprints of a provider's credentials, and the redaction of the secrets among them."""
 
 from dataclasses import replace
 from hashlib import sha256
@@ -71,3 +71,36 @@ def test_fingerprint_is_not_a_plain_hash() -> None:
     assert len(fingerprint) == 16
     assert fingerprint != sha256(b"1234").hexdigest()[:16]
     assert "1234" not in fingerprint
+
+
+@pytest.mark.parametrize(
+    ("scheme", "secrets"),
+    [
+        ("bearer", ["user:pass"]),
+        ("header", ["user:pass"]),
+        ("basic", ["user:pass", "pass", "dXNlcjpwYXNz"]),
+        ("query", ["user:pass"]),
+        ("body", ["user:pass"]),
+    ],
+)
+def test_secrets_are_those_of_auth_and_of_headers(scheme: str, secrets: list[str]) -> None:
+    auth = {"scheme": scheme, "secret": "user:pass", "name": "X-Key"}
+    headers = {"Accept": "application/json", "X-Api-Key": "a-key"}
+    assert build_declared(auth=auth, headers=headers).secrets == ["a-key", *secrets]
+
+
+@pytest.mark.parametrize("spelling", ["a+secret/of=ours", "a%2Bsecret%2Fof%3Dours"])
+def test_secret_is_redacted_in_every_spelling(spelling: str) -> None:
+    redactor = build_kind("sandbox", "a+secret/of=ours").redactor
+    assert redactor.redact_text(f"<{spelling}>") == "<[redacted]>"
+    assert redactor.redact_bytes(spelling.encode()) == b"[redacted]"
+
+
+def test_secret_is_redacted_as_a_json_text() -> None:
+    redactor = build_declared(auth={"scheme": "bearer", "secret": 'a"secret"of'}).redactor
+    assert redactor.redact_text(r"<a\"secret\"of>") == "<[redacted]>"
+
+
+def test_token_of_callback_url_is_redacted() -> None:
+    provider = build_declared(signature={"scheme": "token", "secrets": ["an-unguessable-token"]})
+    assert "unguessable" not in provider.redactor.redact_text("https://us.example/callbacks/acme/an-unguessable-token")

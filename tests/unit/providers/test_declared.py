@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import tomllib
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -747,6 +748,30 @@ def build_unknown_request(**payload: Any) -> UnknownRequest:
         deadline_at=NOON,
         at=NOON,
     )
+
+
+def test_poll_has_computed_values() -> None:
+    provider = build(
+        CALLBACK
+        + """
+[poll]
+method = "POST"
+path = "/stkpushquery/v1/query"
+body = { BusinessShortCode = 174379, CheckoutRequestID = "{reference}" }
+[poll.computed]
+Password = { text = "{BusinessShortCode}{secret}{Timestamp}", secret = "passkey", encoding = "base64" }
+Timestamp = "{now:%Y%m%d%H%M%S}"
+"header:X-Reference" = "{reference}"
+"""
+    )
+    outgoing = poller_of(provider).compose_at(["ws_1"], None, NOON)
+    assert json.loads(outgoing.body) == {
+        "BusinessShortCode": 174379,
+        "CheckoutRequestID": "ws_1",
+        "Timestamp": "20261123120000",
+        "Password": b64encode(b"174379passkey20261123120000").decode(),
+    }
+    assert outgoing.headers["x-reference"] == "ws_1"
 
 
 def test_lookup_uses_request_id_and_payload_fields() -> None:

@@ -8,7 +8,6 @@ from marshmallow import Schema
 from receiver.schemas.declared import (
     CallbackTableSchema,
     DeclaredSettingsSchema,
-    OperationSchema,
     ResponseTableSchema,
 )
 
@@ -36,8 +35,6 @@ def test_minimal_settings_are_valid() -> None:
 @pytest.mark.parametrize(
     ("schema", "table", "places"),
     [
-        (OperationSchema(), {"path": "/v1", "callback_token": True}, {"callback_token"}),
-        (OperationSchema(), {"path": "/v1", "method": "FETCH"}, {"method"}),
         (ResponseTableSchema(), {"code": "status"}, {"codes"}),
         (ResponseTableSchema(), {"codes": {"1": "accepted"}}, {"code"}),
         (CallbackTableSchema(), CALLBACK | {"event_id": "header:X_Id"}, {"event_id"}),

@@ -32,6 +32,8 @@ def test_poll_table_has_defaults() -> None:
         (PollTableSchema(), {"path": "/v1/{reference}", "not_found": "unknown"}, {"not_found"}),
         (PollTableSchema(), {"path": "/v1/{reference}", "separator": "<>"}, {"separator"}),
         (PollTableSchema(), {"path": "/v1/{reference}", "encoding": "xml"}, {"encoding"}),
+        (PollTableSchema(), {"path": "/v1", "computed": {"a": "{b}"}, "body": {"c": 1}}, {"computed"}),
+        (PollTableSchema(), {"path": "/v1", "computed": {"a": "{b}", "b": "{a}"}}, {"computed"}),
         (LookupTableSchema(), {}, {"path"}),
         (LookupTableSchema(), {"path": "/v1"}, {"path"}),
         (LookupTableSchema(), {"path": "/v1/{id}", "status": "s", "codes": {"1": "accepted"}}, {"codes"}),

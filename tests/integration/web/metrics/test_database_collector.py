@@ -56,6 +56,7 @@ def populate(connection: Connection) -> None:
         event("disputed", JobStatus.SUCCEEDED),
         event("disputed", JobStatus.FAILED, at=1.0),
         event("gone", JobStatus.FAILED, actor=provider(name="gone")),
+        event("gone and open", JobStatus.ACCEPTED, actor=provider(name="gone")),
     ]
     for item in events:
         reconcile(connection, [item])
@@ -77,10 +78,13 @@ def test_gauges_equal_stats_and_providers(client: FlaskClient, connection: Conne
         assert metrics.get("receiver_jobs_unmatched", provider=name) == counts["unmatched"]
         for kind, number in counts["attention"].items():
             assert metrics.get("receiver_attention", provider=name, kind=kind) == number
+        assert metrics.get("receiver_provider_configured", provider=name) == counts["configured"]
+    assert stats["gone"]["attention"]["unconfigured"] == 1
     assert stats["sandbox"]["disputed"] == stats["sandbox"]["attention"]["disputed"] == 1
     assert metrics.get("receiver_jobs", provider="sandbox", status="succeeded") == 3
 
     providers = {item["name"]: item for item in get_json(client, "/v1/providers")["items"]}
+    assert providers.pop("gone")["attention"] == stats["gone"]["attention"]
     for name, item in providers.items():
         assert metrics.get("receiver_provider_paused", provider=name) == item["paused"]
         assert metrics.get("receiver_attention", provider=name, kind="paused") == item["paused"]
@@ -140,9 +144,9 @@ def test_scrapes_within_ten_seconds_share_one_read(client: FlaskClient, connecti
             scrapes = [pool.submit(scrape, client) for _ in range(5)]
             wait_for(lambda: find_lock_waiters(connection))
             assert len(find_lock_waiters(connection)) == 1
-        assert {scraped.result().get("receiver_jobs") for scraped in scrapes} == {5}
+        assert {scraped.result().get("receiver_jobs") for scraped in scrapes} == {6}
     reconcile(connection, [event("one more")])
-    assert scrape(client).get("receiver_jobs") == 5
+    assert scrape(client).get("receiver_jobs") == 6
 
 
 def test_slow_database_does_not_block_scrape(client: FlaskClient, connection: Connection) -> None:

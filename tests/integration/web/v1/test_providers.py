@@ -13,7 +13,8 @@ from receiver.signatures.base import fingerprint_secret
 from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity, insert_providers, save_limits
 from receiver.store.providers import CredentialRefusal, refuse_credentials
-from receiver.store.requests import claim_requests
+from receiver.store.requests import NewRequest, claim_requests, submit_requests
+from receiver.store.stats import ATTENTION_KINDS
 from receiver.web.app import create_app
 from receiver.web.context import get_app_context
 from tests.support.api_calls import create_key, create_request, is_now, send
@@ -32,11 +33,13 @@ def get_provider(api: Server, name: str) -> Json:
 
 def test_providers_are_listed_with_callback_urls(api: Server) -> None:
     page = api.call("GET", "/v1/providers").json
+    configured = [item for item in page["items"] if item["configured"]]
     names = ["another", "by-attempt", "sandbox", "signing-urls", "silent", "tokened"]
-    assert [item["name"] for item in page["items"]] == names
+    assert [item["name"] for item in configured] == names
     another = get_provider(api, "another")
     expected = {
         "name": "another",
+        "configured": True,
         "operations": ["send"],
         "paused": False,
         "paused_at": None,
@@ -101,6 +104,45 @@ def test_credentials_pause_is_shown_and_resumed(api: Server, web_connection: Con
     assert is_now(paused["paused_at"])
     resumed = send(api, "POST", "/v1/providers/silent/resume").json
     assert (resumed["paused"], resumed["pause_cause"]) == (False, None)
+
+
+def test_removed_provider_is_listed_while_it_needs_attention(api: Server, web_connection: Connection) -> None:
+    name = f"removed-{uuid4().hex}"
+    queued, unknown, done = (
+        NewRequest(uuid4(), name, "send", {}, {}, NOON + timedelta(days=36_500), None, 60.0) for _ in range(3)
+    )
+    submit_requests(web_connection, [queued, unknown, done])
+    set_status = "UPDATE requests SET status = %s, due_at = NULL, finished_at = %s WHERE id = %s"
+    web_connection.execute(set_status, ["unknown", None, unknown.id])
+    web_connection.execute(set_status, ["completed", NOON, done.id])
+    opened = event(
+        f"ref-{uuid4().hex}",
+        JobStatus.IN_PROGRESS,
+        request_id=done.id,
+        actor=build_provider(name=name),
+    )
+    reconcile(web_connection, [opened])
+    listed = get_provider(api, name)
+    assert (listed["configured"], listed["operations"], listed["callback_url"]) == (False, [], None)
+    assert listed["attention"] == dict.fromkeys(ATTENTION_KINDS, 0) | {"unknown": 1, "unconfigured": 2}
+    stats = send(api, "GET", f"/v1/stats?provider={name}").json["providers"][0]
+    assert (stats["configured"], stats["attention"]) == (False, listed["attention"])
+    key = create_key(api, scopes=["read"], providers=["another"])
+    assert [item["name"] for item in send(api, "GET", "/v1/providers", key=key).json["items"]] == ["another"]
+    assert send(api, "POST", f"/v1/providers/{name}/pause").status == 404
+
+    reason = {"reason": "we left them"}
+    assert send(api, "POST", f"/v1/requests/{queued.id}/cancel", reason).status == 200
+    for action in ("retry", "send-now"):
+        response = send(api, "POST", f"/v1/requests/{queued.id}/{action}", reason)
+        assert response.status == 409
+        assert "not configured" in response.json["detail"]
+    resolution = {"status": "rejected", **reason}
+    assert send(api, "POST", f"/v1/requests/{unknown.id}/resolve", resolution).status == 200
+    assert send(api, "POST", f"/v1/jobs/{opened.job_id}/poll").status == 409
+    assert send(api, "POST", f"/v1/jobs/{opened.job_id}/resolve", {"status": "failed", **reason}).status == 200
+    assert name not in [item["name"] for item in send(api, "GET", "/v1/providers").json["items"]]
+    assert [item["name"] for item in send(api, "GET", f"/v1/stats?provider={name}").json["providers"]] == [name]
 
 
 def test_attention_is_counted_by_provider_and_in_total(api: Server, web_connection: Connection) -> None:
@@ -218,6 +260,7 @@ def test_provider_without_callbacks_has_no_url(web_dsn: str, tmp_path: Path) -> 
     with closing(get_app_context(app)):
         client = app.test_client()
         page: Json = client.get("/v1/providers", headers={"authorization": f"Bearer {ADMIN_KEY}"}).get_json()
-        assert [(item["callback_url"], item["operations"]) for item in page["items"]] == [(None, ["send"])]
+        configured = [item for item in page["items"] if item["configured"]]
+        assert [(item["callback_url"], item["operations"]) for item in configured] == [(None, ["send"])]
         assert client.post("/callbacks/only-sends", json={}).status_code == 404
         assert [*client.get("/openapi.json").get_json()["webhooks"]] == ["callback"]

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus
+from receiver.domain.sending import MAX_RESPONSE_BYTES
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.limits import ProviderCapacity
@@ -239,6 +240,30 @@ def test_request_shows_attempts_and_jobs(api: Server, web_connection: Connection
         (f"{request}-0", "accepted", str(request)),
         (f"{request}-1", "failed", str(request)),
     ]
+
+
+def test_only_admin_sees_responses_of_attempts(api: Server, web_connection: Connection) -> None:
+    request = create_request(api, provider="another")["id"]
+    [attempt] = claim_requests(web_connection, [ProviderCapacity("another", 1)], {"another": 60.0})
+    body = b'{"id": 1, "odd": "\xff"}'
+    web_connection.execute(
+        """UPDATE attempts SET finished_at = now(), response_status = 422, response_headers = '{"x-trace": "t-1"}',
+            response_body = %s WHERE id = %s""",
+        [body, attempt.id],
+    )
+    path, names = f"/v1/requests/{request}", ("response_headers", "response_body", "response_truncated")
+
+    def show(**key: Any) -> list[object]:
+        shown = send(api, "GET", path, key=create_key(api, **key)).json["attempts"][0]
+        assert shown["response_status"] == 422
+        return [shown[name] for name in names]
+
+    assert show(scopes=["admin", "read"]) == [{"x-trace": "t-1"}, '{"id": 1, "odd": "\\xff"}', False]
+    assert show(scopes=["read"]) == [None, None, None]
+    web_connection.execute(
+        "UPDATE attempts SET response_body = %s WHERE id = %s", [b"x" * MAX_RESPONSE_BYTES, attempt.id]
+    )
+    assert show(scopes=["admin", "read"])[2] is True
 
 
 def batch(*submissions: Json) -> Json:

@@ -26,6 +26,8 @@ BODIES: list[tuple[Any, bool]] = [
     (PREVIEW | {"filter": {"metadata": {"campaign": "spring"}, "status": "queued"}}, True),
     (PREVIEW | {"filter": {"metadata": {"order": 7}}}, False),
     (PREVIEW | {"filter": {"cursor": "a"}}, False),
+    (PREVIEW | {"filter": {"reference_conflict": True}}, True),
+    (PREVIEW | {"filter": {"reference_conflict": "true"}}, False),
     (EXECUTION, True),
     (EXECUTION | {"dry_run": False}, True),
     (EXECUTION | {"token": None}, False),

@@ -53,6 +53,6 @@ def test_webhook_notification_is_described() -> None:
     [media] = operation["requestBody"]["content"].values()
     assert is_valid(DOCUMENT, media["schema"], media["example"])
     assert media["example"]["type"] == NotificationType.REQUEST_FINISHED
-    assert {"payload"} | media["example"]["data"].keys() == (
+    assert {"payload", "erased_at"} | media["example"]["data"].keys() == (
         DOCUMENT["components"]["schemas"]["Request"]["properties"].keys() | {"jobs_total"}
     )
