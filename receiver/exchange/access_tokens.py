@@ -27,9 +27,9 @@ from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.token_requests import TokenRequest
 from receiver.store.access_tokens import (
+    RenewalLease,
     StoredToken,
     TokenKey,
-    TokenLease,
     discard_access_token,
     find_access_token,
     lease_token_renewal,
@@ -138,7 +138,7 @@ class AccessTokens:
             self._renew_at = time.monotonic() + _POSTPONEMENT_S
             if stored.failure and stored.retry_in > 0:
                 return token or _build_outcome(TokenFailure(stored.failure, stored.is_refusal))
-            lease = TokenLease(self._key, uuid4(), self._lease_s)
+            lease = RenewalLease(self._key, uuid4(), self._lease_s)
             with self._database.connection() as connection:
                 is_leased = lease_token_renewal(connection, lease, stored.version)
             if is_leased:
@@ -161,7 +161,7 @@ class AccessTokens:
         self._token = AccessToken(text, stored.version, time.monotonic() + stored.valid_for) if text else None
         return stored
 
-    def _renew(self, lease: TokenLease, failures: int) -> AccessToken | TokenFailure | None:
+    def _renew(self, lease: RenewalLease, failures: int) -> AccessToken | TokenFailure | None:
         """Request a token, store the token or the failure, and return it; None if another worker took over the lease.
 
         The token is returned even if it has expired by now: a shorter lifetime than the request needs is the

@@ -14,6 +14,7 @@ import orjson
 from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.decisions import RetryDecider
 from receiver.domain.egress import Egress
+from receiver.domain.messages import find_message
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -59,7 +60,9 @@ class WebhookRetryDecider(RetryDecider):
         if outcome.status == 410:
             return Decision(Status.REJECTED, detail="410: the client wants no more notifications at this URL.")
         wait = parse_retry_after(outcome.headers, self.now) or 0.0
-        return self._retry(f"{outcome.status}: the client did not accept the notification with a 2xx status.", wait)
+        detail = f"{outcome.status}: the client did not accept the notification with a 2xx status."
+        message = find_message(outcome.headers, outcome.body)
+        return self._retry(f"{detail} It responded: {message}" if message else detail, wait)
 
     def on_worker_lost(self) -> Decision:
         return self._retry("the worker was lost during the attempt")

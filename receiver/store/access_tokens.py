@@ -17,7 +17,7 @@ class TokenKey:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenLease:
+class RenewalLease:
     """The right to renew a token, for `seconds`."""
 
     key: TokenKey
@@ -54,14 +54,14 @@ def find_access_token(connection: Connection, key: TokenKey) -> StoredToken:
     return cursor.execute(load_statement("find_access_token"), _as_params(key)).fetchone() or StoredToken()
 
 
-def lease_token_renewal(connection: Connection, lease: TokenLease, version: int) -> bool:
+def lease_token_renewal(connection: Connection, lease: RenewalLease, version: int) -> bool:
     """Lease the renewal of the token of this version; return whether the caller is the one who renews it."""
     params = {**_as_params(lease.key), "lease_id": lease.id, "lease": lease.seconds, "version": version}
     return connection.execute(load_statement("lease_token_renewal"), params).fetchone() is not None
 
 
 def save_access_token(
-    connection: Connection, lease: TokenLease, token: bytes, lifetime: TokenLifetime, age: float
+    connection: Connection, lease: RenewalLease, token: bytes, lifetime: TokenLifetime, age: float
 ) -> int | None:
     """Store an encrypted token that was requested `age` seconds ago, and end the lease.
 
@@ -80,7 +80,7 @@ def save_access_token(
     return int(row[0]) if row else None
 
 
-def save_token_failure(connection: Connection, lease: TokenLease, failure: TokenFailure, retry_in: float) -> None:
+def save_token_failure(connection: Connection, lease: RenewalLease, failure: TokenFailure, retry_in: float) -> None:
     """Store why a renewal failed, and end the lease; the next renewal may be tried in `retry_in` seconds."""
     params = {
         **_as_params(lease.key),

@@ -126,6 +126,7 @@ def _build_moved_event(event: JobEvent, response: JobEvent, candidate: _Candidat
         poll_at=response.poll_at,
         location=response.location,
         notify=response.notify and event.request_id == response.request_id,
+        notify_events=response.notify_events if event.request_id == response.request_id else None,
     )
 
 

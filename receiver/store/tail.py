@@ -23,7 +23,7 @@ MAX_CHANGES = 10_000
 """The most changes of each kind that a poll returns."""
 MAX_AGE = timedelta(minutes=10)
 """How far back a poll reads, whatever the position is and however long a transaction was open."""
-_COMMIT_MARGIN = timedelta(seconds=30)
+_COMMIT_MARGIN = timedelta(seconds=15)
 """Longer than the service takes from the receipt of a callback or status to the begin of its transaction."""
 _LARGE_BODY_BYTES = 64 << 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -128,8 +128,7 @@ def _read(
     }
     params["replayed"] = _fetch_ids(connection, "find_replayed_callbacks", params)
     callbacks = _fetch_changes(connection, "read_changed_callbacks", params, cursor.next_xid)
-    sliced = _fetch_ids(connection, "find_callbacks_in_slices", params)
-    params["callback_ids"] = list({*(callback.id for callback in callbacks), *sliced})
+    params["callback_ids"] = [callback.id for callback in callbacks]
     events = _fetch_changes(connection, "read_changed_events", params, cursor.next_xid)
     requests = _fetch_changes(connection, "read_changed_requests", params, cursor.next_xid)
     is_cut = any(len(changes) >= MAX_CHANGES for changes in (requests, callbacks, events))

@@ -15,7 +15,7 @@ from receiver.store.database import Database
 from receiver.store.errors import StoreError, StoreUnavailable
 from receiver.store.tail import Change, Changes, read_changes
 
-_POLL_INTERVAL_S = 0.5
+_POLL_INTERVAL_S = 1.0
 _TIMEOUT_S = 10.0
 _MAX_FOLLOWERS = 1_000
 

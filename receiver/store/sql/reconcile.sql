@@ -4,7 +4,8 @@
 -- `batch` is one jsonb object with "callbacks" (bodies in base64), "events" (each event once) and "jobs" (the state
 -- that these events fold to). All three are sorted, so that rows are locked in one global order: callbacks by identity,
 -- events by job and key, jobs by id. Insert notifications where a job of a request with a `notify_url` has a final status
--- that is new or has changed, or any such status if the client wants that. Return the jobs that already belong to another request than the given one.
+-- that is new or has changed, or any such status if the client wants that. Return the jobs that already belong to
+-- another request than the given one.
 --
 -- If a reference of the batch has several generations, and the caller has not `assigned` the events to them, do nothing
 -- but return the ids of the first jobs of these references, with null instead of a request. If a generation is opened at

@@ -40,69 +40,65 @@ ended_requests AS (
     SELECT id, unknown_since FROM requests WHERE status = 'unknown' AND unknown_since = ANY(%(started)s::timestamptz[])
     ORDER BY at DESC LIMIT %(limit)s
 )
-SELECT 'request' AS kind, change.at, change.at AS started_at, NULL::bigint AS xid, requests.provider, requests.client,
-    requests.id, requests.id AS request_id, NULL::uuid AS callback_id, NULL::text AS reference,
-    CASE WHEN is_end THEN requests.status ELSE 'queued' END AS status, NULL::text AS source, requests.operation,
-    NULL::text AS code, CASE WHEN is_end THEN requests.detail END AS detail, NULL::text AS job_status
+SELECT 'request' AS kind, change.at, change.at AS started_at, NULL::bigint AS xid, request.provider, request.client,
+    change.id, change.id AS request_id, NULL::uuid AS callback_id, NULL::text AS reference,
+    CASE WHEN is_end THEN request.status ELSE 'queued' END AS status, NULL::text AS source, request.operation,
+    NULL::text AS code, CASE WHEN is_end THEN request.detail END AS detail, NULL::text AS job_status
 FROM (
     SELECT id, at, false AS is_end FROM submitted_requests
     UNION
     SELECT id, at, true FROM ended_requests
-) AS change JOIN requests ON requests.id = change.id
+) AS change CROSS JOIN LATERAL (
+    SELECT provider, client, status, operation, detail FROM requests WHERE id = change.id OFFSET 0
+) AS request
 
 -- name: read_changed_callbacks
 -- Return the callbacks that were stored since a position, or replayed. A callback is received before its transaction
 -- begins, and a row holds only the id of the transaction that changed it last: callbacks since `received_from` are
 -- read, and returned if that transaction was not visible.
-WITH changed_callbacks AS (
-    SELECT callback.id FROM providers_with_callbacks AS source
-    CROSS JOIN unnest(%(verdicts)s::text[]) AS candidate(verdict)
-    CROSS JOIN LATERAL (
-        SELECT id FROM callbacks
-        WHERE provider = source.provider AND callbacks.verdict = candidate.verdict AND received_at >= %(received_from)s
-            AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[]))
-        ORDER BY received_at DESC LIMIT %(limit)s
-    ) AS callback
-    UNION
-    SELECT unnest(%(replayed)s::uuid[])
-)
-SELECT 'callback' AS kind, received_at AS at, NULL::timestamptz AS started_at, callbacks.xmin::text::bigint AS xid,
-    provider, NULL::text AS client, id, NULL::uuid AS request_id, id AS callback_id, NULL::text AS reference,
-    verdict AS status, NULL::text AS source, NULL::text AS operation, NULL::text AS code, NULL::text AS detail,
-    NULL::text AS job_status
-FROM changed_callbacks JOIN callbacks USING (id)
+--
+-- Also return callbacks whose events may be stored in several transactions, of which the first one was visible: those
+-- with a body of more than `min_bytes`, or a compressed one.
+SELECT 'callback' AS kind, callback.received_at AS at, NULL::timestamptz AS started_at, callback.xid,
+    callback.provider, NULL::text AS client, callback.id, NULL::uuid AS request_id, callback.id AS callback_id,
+    NULL::text AS reference, callback.verdict AS status, NULL::text AS source, NULL::text AS operation,
+    NULL::text AS code, NULL::text AS detail, NULL::text AS job_status
+FROM providers_with_callbacks AS source
+CROSS JOIN unnest(%(verdicts)s::text[]) AS candidate(verdict)
+CROSS JOIN LATERAL (
+    SELECT id, provider, verdict, received_at, xmin::text::bigint AS xid FROM callbacks
+    WHERE provider = source.provider AND callbacks.verdict = candidate.verdict AND received_at >= %(received_from)s
+        AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[])
+            OR octet_length(body) > %(min_bytes)s OR headers ? 'content-encoding')
+    ORDER BY received_at DESC LIMIT %(limit)s
+) AS callback
+UNION ALL
+SELECT 'callback', received_at, NULL, xmin::text::bigint, provider, NULL, id, NULL, id, NULL, verdict, NULL, NULL, NULL,
+    NULL, NULL
+FROM callbacks WHERE id = ANY(%(replayed)s::uuid[]) AND received_at < %(received_from)s
 ORDER BY at DESC LIMIT %(limit)s
 
 -- name: read_changed_events
--- Return the events that were stored since a position: those of callbacks that changed, of callbacks so large that they
--- are stored in slices, and of no callback.
-WITH changed_events AS (
-    SELECT job_id, key, received_at, xmin AS row_xid FROM events
+-- Return the events that were stored since a position: those of certain callbacks, and those of no callback.
+--
+-- OFFSET 0: each job and request is looked up, also if the planner expects many events.
+SELECT 'job' AS kind, event.received_at AS at, NULL::timestamptz AS started_at, event.xid, job.provider, request.client,
+    event.job_id AS id, job.request_id, event.callback_id, job.reference, event.status, event.source,
+    NULL::text AS operation, event.code, event.detail, job.status AS job_status
+FROM (
+    SELECT job_id, received_at, xmin::text::bigint AS xid, callback_id, status, source, code, detail FROM events
     WHERE callback_id IS NULL AND received_at >= %(received_from)s
         AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[]))
     UNION ALL
-    SELECT job_id, key, received_at, xmin FROM events
+    SELECT job_id, received_at, xmin::text::bigint, callback_id, status, source, code, detail FROM events
     WHERE callback_id = ANY(%(callback_ids)s::uuid[])
         AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[]))
     ORDER BY received_at DESC LIMIT %(limit)s
-)
-SELECT 'job' AS kind, events.received_at AS at, NULL::timestamptz AS started_at, row_xid::text::bigint AS xid,
-    jobs.provider, requests.client, jobs.id, jobs.request_id, callback_id, reference, events.status, source,
-    NULL::text AS operation, code, events.detail, jobs.status AS job_status
-FROM changed_events JOIN events USING (job_id, key) JOIN jobs ON jobs.id = job_id
-    LEFT JOIN requests ON requests.id = jobs.request_id
-
--- name: find_callbacks_in_slices
--- Return the callbacks since `received_from` whose events may be stored in several transactions: those with a body of
--- more than `min_bytes`, or a compressed one.
-SELECT callback.id FROM providers_with_callbacks AS source
-CROSS JOIN unnest(%(verdicts)s::text[]) AS candidate(verdict)
+) AS event
 CROSS JOIN LATERAL (
-    SELECT id FROM callbacks
-    WHERE provider = source.provider AND callbacks.verdict = candidate.verdict AND received_at >= %(received_from)s
-        AND (octet_length(body) > %(min_bytes)s OR headers ? 'content-encoding')
-    ORDER BY received_at DESC LIMIT %(limit)s
-) AS callback
+    SELECT provider, request_id, reference, status FROM jobs WHERE id = event.job_id OFFSET 0
+) AS job
+LEFT JOIN LATERAL (SELECT client FROM requests WHERE id = job.request_id OFFSET 0) AS request ON true
 
 -- name: find_replayed_callbacks
 -- Return the callbacks that were replayed since a position; the times of actions are those of transactions.

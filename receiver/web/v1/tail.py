@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from receiver.domain.access import Caller, Scope
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.schemas.api.tail import TailQuerySchema, TailSchema
 from receiver.store.tail import Change
 from receiver.web.context import current_context
@@ -46,6 +47,8 @@ def _build_selector(caller: Caller, query: dict[str, Any]) -> Callable[[Sequence
             return False
         if change.kind == "callback":  # a client's own key does not see callbacks
             return caller.own_client is None and caller.can_access(change.provider)
+        if change.provider == PROVIDER_NAME and caller.own_client is not None:
+            return False  # the notifications of a client have a list of their own
         return caller.can_see(change.provider, change.client)
 
     def is_of_job(change: Change) -> bool:

@@ -15,7 +15,7 @@ from gevent.server import StreamServer
 from gevent.socket import socket as Socket  # noqa: N812  # a class
 from gevent.ssl import PROTOCOL_TLS_SERVER, SSLContext
 
-from receiver.domain.egress import Egress, TlsFiles
+from receiver.domain.egress import PRODUCT, Egress, TlsFiles
 from receiver.domain.sending import NoResponse, Response
 from receiver.domain.targets import TargetRules
 from receiver.exchange.admission import NotAdmitted
@@ -86,6 +86,7 @@ def test_allowed_host_is_called_by_name(monkeypatch: pytest.MonkeyPatch) -> None
     [head] = received
     assert head.startswith(b"POST /webhook?a=1 HTTP/1.1\r\n")
     assert f"host: shop.example:{port}\r\n".encode() in head.lower()
+    assert f"user-agent: {PRODUCT}\r\n".encode() in head
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "169.254.169.254", "::ffff:127.0.0.1"])

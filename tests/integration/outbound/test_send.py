@@ -20,7 +20,7 @@ import pytest
 from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.connections import connect
-from receiver.store.providers import find_pauses, resume_provider
+from receiver.store.providers import find_pauses, resume_providers
 from receiver.store.requests import cancel_requests
 from tests.support.processes import (
     Process,
@@ -476,7 +476,7 @@ def test_refused_account_pauses_provider_until_resumed(worker: Process, scene: S
     assert scene.look(waiting_request) == Sent("queued", None, 0, {})
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
-    resume_provider(scene.connection, via)
+    resume_providers(scene.connection, [via])
     assert (
         scene.wait_until_settled(rejected_request).status
         == scene.wait_until_settled(waiting_request).status

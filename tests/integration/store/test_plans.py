@@ -65,6 +65,26 @@ INSERT_OUTBOX = """
         WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
     INSERT INTO notification_outbox (request_id) SELECT id FROM updated_requests
 """
+RETENTION = {
+    "provider": "sandbox",
+    "kind": "payloads",
+    "seconds": 3_600.0,
+    "margin": 60.0,
+    "statuses": ["completed", "accepted"],
+    "verdicts": ["accepted", "duplicate"],
+    **PAGE,
+}
+TAIL = {
+    **RETENTION,
+    "time": "2026-11-23T12:00:00Z",
+    "started": ["2026-11-23T12:00:00Z"],
+    "received_from": "2999-01-01T00:00:00Z",
+    "next_xid": "900",
+    "running": ["890"],
+    "min_bytes": 65_536,
+    "replayed": [ID],
+    "callback_ids": [ID],
+}
 CAPACITIES = '[{"provider": "sandbox", "free": 16}, {"provider": "other", "free": 16}]'
 
 
@@ -125,6 +145,13 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
         ("find_deliveries", {"id": ID}, "callbacks"),
         ("find_resolution_time", {"id": ID}, "jobs"),
         ("find_audited_jobs", {"after": ID, "provider": None, "limit": 1_000}, "jobs"),
+        ("find_expiring_requests", RETENTION, "requests"),
+        ("find_expiring_callbacks", RETENTION, "callbacks"),
+        ("take_expired_requests", RETENTION, "requests"),
+        ("read_changed_callbacks", TAIL, "callbacks"),
+        ("read_changed_events", TAIL, "jobs"),
+        ("find_callbacks_of_jobs", {"ids": [ID]}, "callbacks"),
+        ("erase_callbacks", {"ids": [ID]}, "callbacks"),
         ("find_audited_requests", {"after": ID, "ids": None, "provider": None, "limit": 1_000}, "requests"),
     ],
 )

@@ -155,8 +155,8 @@ def test_rolled_back_transaction_changes_nothing(other: Connection, tail: Tail) 
 
 def test_status_recorded_late_is_returned(connection: Connection, tail: Tail) -> None:
     tail.read()
-    record_poll(connection, "ref-1", JobStatus.SUCCEEDED, age=20.0)
-    call_back(connection, build_report("ref-2"), age=20.0)
+    record_poll(connection, "ref-1", JobStatus.SUCCEEDED, age=10.0)
+    call_back(connection, build_report("ref-2"), age=10.0)
     assert tail.read() == [("callback", "accepted"), ("job", "succeeded"), ("job", "succeeded")]
 
 

@@ -27,6 +27,7 @@ def test_followers_share_one_poll(database: Database, connection: Connection, mo
         return read_changes(used, cursors)
 
     monkeypatch.setattr("receiver.web.tailing.read_changes", count_and_read)
+    monkeypatch.setattr("receiver.web.tailing._POLL_INTERVAL_S", 0.1)
     with closing(Followers(database)) as followers:
         time.sleep(0.3)
         assert reads == []
@@ -38,18 +39,19 @@ def test_followers_share_one_poll(database: Database, connection: Connection, mo
             connection.execute("UPDATE events SET received_at = now()")
             assert {len(page.result(5).items) for page in pages} == {1}
         assert max(reads) == 20
-        time.sleep(0.6)
+        time.sleep(0.3)
         polls = len(reads)
-        time.sleep(0.6)
+        time.sleep(0.3)
         assert len(reads) == polls
 
 
-def test_closing_answers_followers(database: Database) -> None:
+def test_closing_answers_followers(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("receiver.web.tailing._POLL_INTERVAL_S", 0.1)
     followers = Followers(database)
     start = followers.follow(None, 0.0, list).cursor
     with ThreadPoolExecutor(1) as pool:
         page = pool.submit(followers.follow, start, 30.0, list)
-        time.sleep(0.6)  # at least one poll
+        time.sleep(0.3)
         followers.close()
         assert page.result(5).items == []
 

@@ -80,6 +80,11 @@ def test_other_responses_retry_without_pause(status: int) -> None:
     assert str(status) in (decision.detail or "")
 
 
+def test_detail_quotes_what_the_client_responded() -> None:
+    decision = decide(Response(500, {"content-type": "text/html"}, b"<title>Oops</title>"))
+    assert (decision.detail or "").endswith("status. It responded: not JSON (text/html): Oops")
+
+
 def test_retry_after_is_minimum_on_top_of_backoff() -> None:
     assert decide_response(429, retry_after="120").retry_in == 122.5
     assert decide_response(503, retry_after="Mon, 23 Nov 2026 12:01:00 GMT").retry_in == 62.5

@@ -152,7 +152,7 @@ def test_resend_during_an_attempt_is_a_conflict(api: Server, notify: Notify, web
 
 def test_resend_without_stored_body_is_a_conflict(api: Server, notify: Notify, web_connection: Connection) -> None:
     notification = notify()
-    web_connection.execute("UPDATE requests SET payload = '{}' WHERE id = %s", [notification["id"]])
+    web_connection.execute("UPDATE requests SET payload = NULL, erased_at = now() WHERE id = %s", [notification["id"]])
     response = send(api, "POST", f"/v1/notifications/{notification['id']}/resend")
     assert "no longer stored" in parse_problem(response, ProblemType.STATE_CONFLICT)["detail"]
     detail = show(api, notification)
@@ -171,7 +171,9 @@ def test_notification_is_its_clients_own(api: Server, notify: Notify) -> None:
     submission = {"provider": "sandbox", "operation": "send", "notify_url": NOTIFY_URL}
     payload = {"client_reference": uuid4().hex, "to": ["2348030000000"], "text": "hello"}
     request = send(api, "POST", "/v1/requests", submission | {"payload": payload}, key=own).json["id"]
+    tail = f"/v1/tail?cursor={send(api, 'GET', '/v1/tail').json['cursor']}"
     notification = notify.cancel(request)
+    assert {change["provider"] for change in send(api, "GET", tail, key=own).json["items"]} == {"sandbox"}
     path = f"/v1/notifications/{notification['id']}"
     assert [item["id"] for item in send(api, "GET", "/v1/notifications", key=own).json["items"]] == [notification["id"]]
     assert show(api, notification, own)["body"]["data"]["id"] == request

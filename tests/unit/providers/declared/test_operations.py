@@ -7,6 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
 
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.providers.registry import build_provider
@@ -178,3 +181,39 @@ def test_secrets_of_computed_values_are_credentials() -> None:
         return build_provider("acme", table).fingerprint
 
     assert build_fingerprint("a") != build_fingerprint("b")
+
+
+NAMES = st.sampled_from(["a", "b", "own", "list", "own[x]"])
+VALUES = st.recursive(
+    st.none() | st.integers(0, 9) | st.text("aé\n{[&", max_size=3),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(NAMES, values, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=30)
+@given(
+    st.fixed_dictionaries(
+        {
+            "body": st.sampled_from(["form", "query", "multipart"]),
+            "form_style": st.sampled_from(["repeat", "brackets", "comma"]),
+            "json_fields": st.lists(st.sampled_from(["b", "list"]), max_size=1),
+            "callback_url": st.sampled_from(["own", "list[0].own", "list[]", "query:own", "header:X-Own"]),
+            "computed": st.dictionaries(
+                st.sampled_from(["sum", "query:s", "header:X-S"]),
+                st.sampled_from(["{a}", "{now:s}{request_id}", {"text": "{a}{b}", "hash": "md5"}]),
+                max_size=2,
+            ),
+        }
+    ),
+    st.dictionaries(NAMES, VALUES, max_size=4),
+)
+def test_every_shape_is_composed_and_matches_its_schema(operation: dict[str, Any], payload: dict[str, Any]) -> None:
+    table = {**DECLARED, "operations": {"run": {"path": "/run", **operation}}}
+    sender = sender_of(build_provider("acme", table))
+    errors = sender.operations["run"].check_payload(payload, NOON)
+    schema = Draft202012Validator(dict(sender.operations["run"].build_payload_schema()))
+    assert schema.is_valid(payload) is not bool(errors)
+    outgoing = sender.compose(attempt(operation="run", payload=payload), CALLBACK_URL)
+    assert outgoing.target.isascii()
+    assert errors or all(value.isascii() and value.isprintable() for value in outgoing.headers.values())
