@@ -28,6 +28,24 @@ def test_repeated_call_gets_first_response(api: Server, web_connection: Connecti
     assert "idempotent-replayed" not in first.headers
 
 
+def test_stored_response_has_no_payload_and_metadata(api: Server, web_connection: Connection) -> None:
+    key, marker = uuid4().hex, uuid4().hex
+    body = build_submission(metadata={"customer": marker})
+    first = submit(api, body, idempotency_key=key)
+    stored = web_connection.execute("SELECT response FROM idempotency_keys WHERE key = %s", [key]).fetchone()
+    assert stored
+    assert marker.encode() not in stored[0]
+    assert body["payload"]["client_reference"].encode() not in stored[0]
+    web_connection.execute(
+        "UPDATE requests SET payload = NULL, metadata = '{}', status = 'failed', due_at = NULL, finished_at = now()"
+        " WHERE id = %s",
+        [UUID(first.json["id"])],
+    )
+    again = submit(api, body, idempotency_key=key)
+    assert again.status == 202
+    assert again.json == first.json | {"payload": None, "metadata": {}}
+
+
 def test_other_body_with_same_key_is_409(api: Server, web_connection: Connection) -> None:
     key = uuid4().hex
     assert submit(api, build_submission(), idempotency_key=key).status == 202

@@ -12,8 +12,10 @@ import pytest
 
 from receiver.domain.jobs import derive_job_id
 from receiver.store.connections import Connection
+from receiver.store.erase import erase_callbacks
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
+from receiver.web.problems import ProblemType
 from tests.support.api_calls import UNKNOWN_ID, create_key, create_request, fetch_items, send
 from tests.support.api_service import CONFIG, TOKEN_PROVIDER
 from tests.support.http import Json, Server, build_report, build_reports, parse_problem, sign_callback
@@ -136,6 +138,18 @@ def test_restricted_key_does_not_see_other_providers_callbacks(api: Server) -> N
 
 def test_events_of_unknown_callback_are_404(api: Server) -> None:
     assert send(api, "GET", f"/v1/callbacks/{UNKNOWN_ID}/events").status == 404
+
+
+def test_erased_callback_is_shown_without_data_and_not_replayed(api: Server, web_connection: Connection) -> None:
+    first, duplicate = deliver_twice(api, build_report(f"ref-{uuid4().hex}"))
+    erase_callbacks(web_connection, [UUID(first), UUID(duplicate)])
+    for callback_id in (first, duplicate):
+        callback = get_callback(api, callback_id)
+        assert [callback[name] for name in ("target", "headers", "body", "caller_address")] == [None] * 4
+        assert callback["erased_at"] is not None
+        assert "retention" in callback["explanation"]["causes"][0]
+        response = send(api, "POST", f"/v1/callbacks/{callback_id}/replay")
+        assert "was erased" in parse_problem(response, ProblemType.STATE_CONFLICT)["detail"]
 
 
 def test_replay_of_unknown_callback_is_404(api: Server) -> None:
