@@ -88,16 +88,6 @@ class JsonInteger(fields.Integer):
         return super()._deserialize(int(value) if is_whole else value, *args, **kwargs)
 
 
-class JsonBoolean(fields.Boolean):
-    """`true` or `false` in JSON."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Any:
-        # Stricter than fields.Boolean, which takes texts and numbers too.
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return super()._deserialize(value, *args, **kwargs)
-
-
 class PageCursor(fields.String):
     """The cursor of a list's next page."""
 
