@@ -37,7 +37,8 @@ def resolve_egress(provider: Provider, environ: Mapping[str, str], directory: Pa
     """
     egress = replace(provider.egress, user_agent=user_agent, tls=_resolve_files(provider.egress.tls, directory))
     try:
-        load_tls_files(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), egress.tls)
+        if egress.tls != TlsFiles():
+            load_tls_files(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), egress.tls)
         if egress.proxy_from_environment:
             egress = replace(egress, proxy=find_environment_proxy(environ, provider.origin))
     except InvalidTlsFile as error:

@@ -4,11 +4,12 @@ A message names the variable or the path in the file, and what was expected. It 
 and only under a key that never holds a secret; a value that came from `env:NAME` or `file:PATH` is never shown.
 """
 
-import re
+import time
 import tomllib
-from codecs import BOM_UTF8
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from marshmallow.exceptions import SCHEMA
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
-from receiver.domain.accounts import NAME_RULE, is_valid_name
+from receiver.account_tables import ACCOUNTS, Fault, assign_faults, build_account_table
+from receiver.domain.accounts import NAME_RULE, build_callback_path, is_valid_name, join_account
 from receiver.domain.connections import ConnectionLimits
 from receiver.domain.egress import PRODUCT, Egress
 from receiver.domain.errors import ReceiverError
@@ -27,6 +29,7 @@ from receiver.egress import resolve_egress
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
+from receiver.references import ReferenceResolver
 from receiver.schemas.settings import CONNECTION_LIMITS, EnvironmentSchema
 
 DATABASE_VARIABLES = ("DATABASE_URL",)
@@ -34,15 +37,10 @@ DATABASE_VARIABLES = ("DATABASE_URL",)
 SERVICE_VARIABLES = (*DATABASE_VARIABLES, "RECEIVER_SECRET_KEY")
 """The environment variables that web and worker require."""
 DEFAULT_CONFIG = "receiver.toml"
-MAX_FILE_BYTES = 64 * 1024
-"""The size of the largest file that `file:PATH` may name."""
 
-_ENV, _FILE = "env:", "file:"
 _REMEDIES = {"DATABASE_URL": "Set it to a Postgres server (postgresql://…). Only serve and demo start an embedded one."}
 """What to do about a variable that is required and missing, besides to set it."""
 _MAX_SHOWN_CHARS = 80
-_MIN_SECRET_CHARS = 3
-_WORD = re.compile(r"\w+")
 # fmt: off
 _HARMLESS = frozenset({
     "algorithm", "algorithm_header", "allow_from", "assignment", "attempts", "base", "batch", "body", "callback_token",
@@ -80,6 +78,7 @@ class Settings:
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
         notify_provider: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
         connection_limits: the limits of connections to a web process.
+        digests: a digest of each provider's table, by which a change is noticed when the file is read again.
     """
 
     database_url: str | None = field(repr=False)
@@ -97,6 +96,7 @@ class Settings:
     providers: Mapping[str, Provider] = field(repr=False)
     notify_provider: Provider | None = field(default=None, repr=False)
     connection_limits: ConnectionLimits = field(default_factory=ConnectionLimits)
+    digests: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     database_read_url: str | None = field(default=None, repr=False)
     database_pool_size: int = 5
     database_prepare: str = "auto"
@@ -132,15 +132,18 @@ class Settings:
         if configured is None or configured.callbacks is None:
             return ""
         auth = configured.callbacks.settings.auth
-        return auth.public_url or "/".join([f"{self.public_url}/callbacks/{provider}", *auth.tokens[:1]])
+        return auth.public_url or "/".join([f"{self.public_url}{build_callback_path(provider)}", *auth.tokens[:1]])
 
 
-def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ()) -> Settings:
+def load_settings(
+    environ: Mapping[str, str], *, required: Collection[str] = (), previous: Settings | None = None
+) -> Settings:
     """Read and validate all settings.
 
     Args:
         environ: the environment variables.
         required: the names of variables without which the process cannot run, such as `SERVICE_VARIABLES`.
+        previous: the settings in use, when they are read again: a provider that has not changed stays the same object.
 
     Raises:
         SettingsError: with every fault of the environment and the file.
@@ -162,8 +165,11 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
         for name in ("DATABASE_URL", "DATABASE_READ_URL")
         if not _is_dsn(variables.get(name.lower()))
     ]
+    path = Path(variables.get("config") or DEFAULT_CONFIG)
     user_agent = variables.get("user_agent") or _build_user_agent(variables.get("public_url"))
-    providers = _load_providers(variables.get("config"), environ, faults, user_agent)
+    loader = _ProviderLoader(path, environ, user_agent, variables.get("secret_keys", ()), previous)
+    loader.load(_read_tables(path, faults, required=variables.get("config") is not None))
+    faults += loader.faults
     if faults:
         raise SettingsError(faults)
     del variables["config"], variables["user_agent"]
@@ -177,7 +183,11 @@ def load_settings(environ: Mapping[str, str], *, required: Collection[str] = ())
         **{name: variables.pop(name) for name in CONNECTION_LIMITS}, trusted_proxies=variables["trusted_proxies"]
     )
     return Settings(
-        providers=providers, notify_provider=notify_provider, connection_limits=connection_limits, **variables
+        providers=loader.providers,
+        digests=loader.digests,
+        notify_provider=notify_provider,
+        connection_limits=connection_limits,
+        **variables,
     )
 
 
@@ -196,35 +206,100 @@ def _build_user_agent(public_url: str | None) -> str:
     return f"{PRODUCT}{f' (+{public_url})' if public_url else ''}"
 
 
-def _load_providers(
-    config: str | None, environ: Mapping[str, str], faults: list[str], user_agent: str
-) -> dict[str, Provider]:
-    """Build the providers of the configuration file, and append what is wrong with them to `faults`."""
-    path = Path(config or DEFAULT_CONFIG)
-    providers: dict[str, Provider] = {}
-    for name, table in _read_tables(path, faults, required=config is not None).items():
-        place = f"{path}: providers.{name}"
-        if not is_valid_name(name):
-            faults.append(f"{place}: Not a valid provider name: {NAME_RULE}.")
-        if name == PROVIDER_NAME:
-            faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
-        if not isinstance(table, dict):
-            faults.append(f"{place}: Not a valid table.")
-            continue
-        resolver = _Resolver(environ, path.parent)
+class _ProviderLoader:
+    """Builds the providers of the configuration file.
+
+    Attributes:
+        providers: the providers by name, accounts included.
+        digests: a digest of each provider's table with everything that it refers to.
+        faults: what is wrong with the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        user_agent: str,
+        secret_keys: Sequence[str],
+        previous: Settings | None,
+    ) -> None:
+        self.providers: dict[str, Provider] = {}
+        self.digests: dict[str, bytes] = {}
+        self.faults: list[str] = []
+        self._path = path
+        self._environ = environ
+        self._user_agent = user_agent
+        self._fingerprint_key = "".join(secret_keys[:1]).encode()
+        self._previous = previous
+
+    def load(self, tables: Mapping[str, Any]) -> None:
+        """Build the providers of the tables below `providers`."""
+        for name, table in tables.items():
+            place = f"{self._path}: providers.{name}"
+            if not is_valid_name(name):
+                self.faults.append(f"{place}: Not a valid provider name: {NAME_RULE}.")
+            if name == PROVIDER_NAME:
+                self.faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
+            if isinstance(table, dict):
+                self.faults += [f"{place}.{fault.place}: {fault.message}" for fault in self._load_provider(name, table)]
+            else:
+                self.faults.append(f"{place}: Not a valid table.")
+
+    def _load_provider(self, name: str, table: Mapping[str, Any]) -> Iterable[Fault]:
+        """Build a provider and its accounts; return the faults of its table."""
+        accounts = table.get(ACCOUNTS, {})
+        if not isinstance(accounts, dict):
+            return [Fault(ACCOUNTS, "Not a valid table: it must contain one table for each account.")]
+        faults = self._load_table(name, {key: value for key, value in table.items() if key != ACCOUNTS})
+        if not accounts:
+            return faults
+        faults_by_account: dict[str, Sequence[Fault]] = {}
+        wrong_names: list[Fault] = []
+        for account, own in accounts.items():
+            if not is_valid_name(account):
+                wrong_names.append(Fault(f"{ACCOUNTS}.{account}", f"Not a valid account name: {NAME_RULE}."))
+            elif not isinstance(own, dict):
+                wrong_names.append(Fault(f"{ACCOUNTS}.{account}", "Not a valid table."))
+            else:
+                merged = build_account_table(table, own)
+                faults_by_account[account] = self._load_table(join_account(name, account), merged)
+                if self._previous:
+                    time.sleep(0)  # a process that reads its settings again serves others between two accounts
+        return [*wrong_names, *assign_faults(faults, faults_by_account)]
+
+    def _load_table(self, name: str, table: Mapping[str, Any]) -> Sequence[Fault]:
+        """Build the provider of one table, unless an equal one is in use already; return the table's faults."""
+        resolver = ReferenceResolver(self._environ, self._path.parent)
         resolved = resolver.resolve(table)
-        faults += [f"{place}.{key}: {message}" for key, message in resolver.faults.items()]
+        faults = [Fault(key, message) for key, message in resolver.faults.items()]
+        digest = sha256(repr((resolved, self._read_tls_files(resolved))).encode(errors="surrogateescape")).digest()
         try:
-            provider = build_provider(name, resolved)
-            egress = resolve_egress(provider, environ, path.parent, user_agent)
-            providers[name] = replace(provider, egress=egress)
+            if self._previous and not faults and self._previous.digests.get(name) == digest:
+                self.providers[name] = self._previous.providers[name]
+            else:
+                provider = build_provider(name, resolved)
+                egress = resolve_egress(provider, self._environ, self._path.parent, self._user_agent)
+                self.providers[name] = replace(provider, egress=egress, fingerprint_key=self._fingerprint_key)
         except ValidationError as error:
             faults += [
-                f"{place}.{key}: {resolver.redact(key, message)}{_format_value(table, key)}"
+                Fault(key, f"{resolver.redact(key, message)}{_format_value(table, key)}")
                 for key, message in _flatten_messages(error.messages_dict)
                 if key not in resolver.faults
             ]
-    return providers
+        if faults:
+            self.providers.pop(name, None)
+        else:
+            self.digests[name] = digest
+        return faults
+
+    def _read_tls_files(self, table: Mapping[str, Any]) -> Sequence[bytes]:
+        """Return the content of the files of a TLS client, which may be renewed under the same name."""
+        files = table.get("tls")
+        names = [name for name in files.values() if isinstance(name, str)] if isinstance(files, dict) else []
+        paths = [self._path.parent / name for name in names]
+        with suppress(OSError, ValueError):  # reported when the files are checked
+            return [path.read_bytes() for path in paths if path.is_file()]
+        return ()
 
 
 def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, Any]:
@@ -248,93 +323,6 @@ def _read_tables(path: Path, faults: list[str], *, required: bool) -> dict[str, 
         faults.append(f"{path}: providers: Not a valid table: it must contain one table for each provider.")
         return {}
     return tables
-
-
-class _Resolver:
-    """Replaces the strings `env:NAME` and `file:PATH` of a provider's table by what they refer to.
-
-    The replacement is final: a value that itself begins with `env:` or `file:` stays text.
-
-    Attributes:
-        faults: what cannot be resolved, by its place in the table, such as `signature.secrets.0`.
-    """
-
-    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
-        self.faults: dict[str, str] = {}
-        self._environ = environ
-        self._directory = directory
-        self._values: dict[str, str] = {}
-
-    def resolve(self, value: Any, place: str = "") -> Any:
-        """Return a value of the file with its references replaced, those that have a fault by an empty string."""
-        if isinstance(value, dict):
-            return {key: self.resolve(inner, f"{place}.{key}" if place else key) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self.resolve(inner, f"{place}.{index}") for index, inner in enumerate(value)]
-        if not isinstance(value, str) or not value.startswith((_ENV, _FILE)):
-            return value
-        try:
-            resolved = self._look_up(value)
-        except _UnresolvedReference as error:
-            self.faults[place] = str(error)
-            return ""
-        self._values[place] = resolved
-        return resolved
-
-    def redact(self, place: str, message: str) -> str:
-        """Return the message about a place without the resolved values, which may be secrets.
-
-        A validator may quote only a part of a value, such as one name of a template. A message about a resolved value
-        that shares a word with it is therefore replaced as a whole.
-        """
-        words = {word for word in _WORD.findall(self._values.get(place, "")) if len(word) >= _MIN_SECRET_CHARS}
-        if not words.isdisjoint(_WORD.findall(message)):
-            return "Not a valid value."
-        texts = {text for value in self._values.values() for text in (value, repr(value)[1:-1]) if text}
-        if not texts:
-            return message
-        alternatives = "|".join(map(re.escape, sorted(texts, key=len, reverse=True)))
-        return re.sub(rf"(?<!\w)(?:{alternatives})(?!\w)", "***", message)
-
-    def _look_up(self, reference: str) -> str:
-        if reference.startswith(_FILE):
-            return _read_text(self._directory / reference.removeprefix(_FILE))
-        name = reference.removeprefix(_ENV)
-        if not name:
-            raise _UnresolvedReference("Must name an environment variable after env:.")
-        if name not in self._environ:
-            raise _UnresolvedReference(f"The environment variable {name} is not set.")
-        return self._environ[name]
-
-
-class _UnresolvedReference(Exception):
-    """`env:NAME` or `file:PATH` leads to no value; the message gives the reason."""
-
-
-def _read_text(path: Path) -> str:
-    """Return the text of a mounted secret, without the one newline that editors and `echo` put at its end.
-
-    Raises:
-        _UnresolvedReference: the file cannot be read, is too large, is not UTF-8, or begins with a byte order mark.
-    """
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe could wait for ever
-            raise _UnresolvedReference(f"Cannot read the file {path}: Not a regular file.")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _UnresolvedReference(f"Cannot read the file {path}: {error.strerror}.") from None
-    except ValueError:
-        raise _UnresolvedReference("Not a valid file name: it contains a NUL character.") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise _UnresolvedReference(f"Cannot read the file {path}: Larger than {MAX_FILE_BYTES // 1024} KiB.")
-    if content.startswith(BOM_UTF8):  # invisible, and as a part of a secret it would let no signature match
-        raise _UnresolvedReference(f"Cannot read the file {path}: It begins with a byte order mark. Save it without.")
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        raise _UnresolvedReference(f"Cannot read the file {path}: Not valid UTF-8.") from None
-    return text[:-2] if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def _format_value(table: Mapping[str, Any], place: str) -> str:

@@ -1,5 +1,6 @@
 """`receiver callback`: list, show, explain and replay callbacks."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, format_time_ms, print_fields, print_message, print_section, print_text
 from receiver.cli.replay import REPLAYABLE_VERDICTS, replay_many
-from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors
+from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors, format_provider
 from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS, VERDICTS
 
 
@@ -24,6 +25,7 @@ def callback() -> None:
 
 @callback.command("list")
 @click.option("--provider", help="Only callbacks of this provider.")
+@options.account
 @click.option("--verdict", type=click.Choice(VERDICTS), help="Only callbacks with this verdict.")
 @time_range_options("received", "received")
 @list_options
@@ -62,15 +64,16 @@ def list_events(paging: Paging, callback_id: UUID) -> None:
 @callback.command("explain")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--provider", help="Without an ID: the newest refused callback of this provider.")
+@options.account
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def explain_callback(callback_id: UUID | None, provider: str | None, as_json: bool) -> None:
+def explain_callback(callback_id: UUID | None, as_json: bool, **filters: str | None) -> None:
     """Show why a callback was refused.
 
     Prints which part of the authentication failed and the likely causes. Without an ID, explains the newest refused
     callback.
     """
     service = connect_service()
-    document = service.get("callbacks", callback_id or _find_newest_refused(service, provider))
+    document = service.get("callbacks", callback_id or _find_newest_refused(service, filters))
     explanation = {name: document[name] for name in ("id", "verdict", "errors")} | document["explanation"]
     options.print_result(explanation, as_json, lambda _: _print_explanation(document))
 
@@ -78,6 +81,7 @@ def explain_callback(callback_id: UUID | None, provider: str | None, as_json: bo
 @callback.command("replay")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--provider", help="Without an ID: callbacks of this provider.")
+@options.account
 @click.option("--verdict", type=click.Choice(REPLAYABLE_VERDICTS), help="Callbacks with this verdict.")
 @time_range_options("received", "received")
 @click.option("--all", "replay_all", is_flag=True, help="All stored callbacks; only without other filters.")
@@ -107,9 +111,9 @@ def replay_callback(
         options.print_result(document, as_json, _print_explanation)
 
 
-def _find_newest_refused(service: Service, provider: str | None) -> str:
-    """Return the id of the newest refused callback, of one provider or of all."""
-    items = service.get("callbacks", query={"verdict": "refused", "limit": 1, "provider": provider})["items"]
+def _find_newest_refused(service: Service, filters: Mapping[str, str | None]) -> str:
+    """Return the id of the newest refused callback that matches `filters`, those of the list."""
+    items = service.get("callbacks", query={"verdict": "refused", "limit": 1, **filters})["items"]
     if not items:
         raise ApiError("No refused callback is stored.")
     return str(items[0]["id"])
@@ -136,7 +140,7 @@ def _print_explanation(document: Json) -> None:
     print_fields(
         {
             "callback": document["id"],
-            "provider": document["provider"],
+            "provider": format_provider(document),
             "received": format_time_ms(document["received_at"]),
             "erased": format_time_ms(document.get("erased_at")),
             "verdict": document["verdict"],

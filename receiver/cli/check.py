@@ -11,6 +11,7 @@ import orjson
 
 from receiver.cli.errors import FAILED, report_errors
 from receiver.domain.access_tokens import IssuedToken, TokenFailure
+from receiver.domain.accounts import is_included, list_base_names
 from receiver.domain.egress import TlsFiles
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
@@ -50,11 +51,12 @@ def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
 
 
 def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Provider]:
-    unknown = sorted(set(names) - settings.providers.keys())
+    providers = settings.providers
+    unknown = sorted(set(names) - providers.keys() - set(list_base_names(providers)))
     if unknown:
-        configured = ", ".join(sorted(settings.providers)) or "none"
+        configured = ", ".join(list_base_names(providers)) or "none"
         raise UnknownProvider(f"Not configured: {', '.join(unknown)}. Must be one of: {configured}.")
-    return [settings.providers[name] for name in names or sorted(settings.providers)]
+    return [provider for name, provider in sorted(providers.items()) if not names or is_included(name, names)]
 
 
 def _check_provider(settings: Settings, provider: Provider, *, offline: bool) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """`receiver job`: list and show jobs, wait for them, poll the provider, and set a final status manually."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, print_message, print_section
 from receiver.cli.rendering import print_events, print_job, print_job_with_events
-from receiver.cli.tables import ATTEMPTS, EVENTS, JOBS
+from receiver.cli.tables import ATTEMPTS, EVENTS, JOBS, format_provider
 from receiver.cli.waiting import wait
 from receiver.domain.jobs import JobStatus
 
@@ -31,6 +32,7 @@ job.add_command(wait)
 @job.command("list")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only jobs with this status.")
 @click.option("--provider", help="Only jobs of this provider.")
+@options.account
 @click.option("--reference", help="Only jobs with this reference of the provider.")
 @click.option("--request", "request_id", type=click.UUID, metavar="ID", help="Only jobs of this request.")
 @click.option("--disputed/--not-disputed", default=None, help="Only jobs with (without) contradicting final statuses.")
@@ -50,8 +52,9 @@ def list_jobs(paging: Paging, **filters: Any) -> None:
 @click.argument("job_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--reference", help="Without an ID: the job with this reference of the provider.")
 @click.option("--provider", help="The provider, if several use the same reference.")
+@options.account
 @options.as_json
-def show_job(job_id: UUID | None, reference: str | None, provider: str | None, as_json: bool) -> None:
+def show_job(job_id: UUID | None, reference: str | None, as_json: bool, **filters: str | None) -> None:
     """Show a job with its history.
 
     Prints the attempts to send its request, then the newest events of the job in the order they were received.
@@ -62,7 +65,7 @@ def show_job(job_id: UUID | None, reference: str | None, provider: str | None, a
         raise click.UsageError("Pass either an ID or --reference.")
     service = connect_service()
     if job_id is None:
-        job_id = _find_job(service, provider, str(reference))
+        job_id = _find_job(service, {**filters, "reference": reference})
     options.print_result(service.get("jobs", job_id), as_json, lambda document: _print_history(document, service))
 
 
@@ -106,14 +109,14 @@ def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
     options.print_result(document, as_json, print_job_with_events)
 
 
-def _find_job(service: Service, provider: str | None, reference: str) -> UUID:
-    """Return the id of the only job with a reference."""
-    items = service.get("jobs", query={"provider": provider, "reference": reference})["items"]
+def _find_job(service: Service, filters: Mapping[str, str | None]) -> UUID:
+    """Return the id of the only job that matches `filters`, those of the list."""
+    items = service.get("jobs", query=filters)["items"]
     if not items:
         raise ApiError("No job has this reference. If it was never accepted, see `receiver request list`.")
     if len(items) > 1:
-        providers = ", ".join(sorted(item["provider"] for item in items))
-        raise ApiError(f"Several providers use this reference: {providers}. Add --provider.")
+        providers = ", ".join(sorted(map(format_provider, items)))
+        raise ApiError(f"Several providers use this reference: {providers}. Add --provider, and --account.")
     return UUID(items[0]["id"])
 
 

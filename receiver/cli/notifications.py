@@ -11,7 +11,7 @@ from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, format_time, print_fields, print_json, print_message, print_section, show_progress
-from receiver.cli.tables import ACTIONS, ATTEMPTS, NOTIFICATIONS
+from receiver.cli.tables import ACTIONS, ATTEMPTS, NOTIFICATIONS, format_provider
 from receiver.domain.notifications import NotificationStatus
 
 _PAGE_SIZE = 500
@@ -41,7 +41,7 @@ def _filter_options(command: Any) -> Any:
     add_request = click.option(
         "--request", "request_id", type=click.UUID, metavar="ID", help="Only about this request."
     )
-    return add_status(add_provider(add_request(time_range_options("created", "created")(command))))
+    return add_status(add_provider(options.account(add_request(time_range_options("created", "created")(command)))))
 
 
 @notification.command("list")
@@ -160,7 +160,7 @@ def _print_notification(document: Json) -> None:
             "detail": document["detail"],
             "URL": document["url"],
             "request": document["request_id"],
-            "provider": document["provider"],
+            "provider": format_provider(document),
             "jobs": ", ".join(document["job_ids"]),
             "created": format_time(document["created_at"]),
             "next attempt": format_time(document["next_attempt_at"]),

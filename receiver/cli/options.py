@@ -74,6 +74,7 @@ class PairParameter(click.ParamType[tuple[str, str]]):
         return key, text
 
 
+account = click.option("--account", metavar="NAME", help="Only this account of the provider.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON document.")
 reason = click.option("--reason", help="The reason; stored with the action.")
 

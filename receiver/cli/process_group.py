@@ -149,6 +149,11 @@ class ProcessGroup:
                 return
             time.sleep(_POLL_INTERVAL_S)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to all processes that run."""
+        for _, child, _ in self._children:
+            child.send_signal(number)
+
     def watch(self) -> NoReturn:
         """Wait until a process ends; then raise `ChildEnded`."""
         while True:

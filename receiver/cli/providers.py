@@ -5,8 +5,10 @@ import click
 from receiver.cli import options
 from receiver.cli.api import connect_service
 from receiver.cli.lazy import LazyGroup
-from receiver.cli.output import Json, TablePrinter
+from receiver.cli.output import TablePrinter
 from receiver.cli.tables import PROVIDERS
+
+_account = click.option("--account", help="Only this account; by default the provider and all its accounts.")
 
 
 @click.group(cls=LazyGroup, import_paths={"check": "receiver.cli.check:check"})
@@ -19,8 +21,10 @@ def provider() -> None:
 
 
 @provider.command("list")
+@click.option("--provider", help="Only this provider and its accounts.")
+@options.account
 @options.as_json
-def list_providers(as_json: bool) -> None:
+def list_providers(provider: str | None, account: str | None, as_json: bool) -> None:
     """List providers and what needs attention.
 
     `attention` counts requests that are unknown or have a reference conflict; disputed, unresolved and unmatched jobs;
@@ -28,33 +32,38 @@ def list_providers(as_json: bool) -> None:
     listed as long as something of it needs attention; its queued requests and open jobs are counted as unconfigured.
     `missing callbacks` is the share of recently finished or unresolved jobs for which no callback came.
     """
-    options.print_result(
-        connect_service().get("providers"), as_json, lambda document: TablePrinter(PROVIDERS).show(document["items"])
-    )
+    pages = connect_service().pages("providers", query={"provider": provider, "account": account})
+    items = [item for page in pages for item in page["items"]]
+    document = {"items": items, "next_cursor": None}
+    options.print_result(document, as_json, lambda _: TablePrinter(PROVIDERS).show(items))
 
 
 @provider.command("pause")
 @click.argument("name")
+@_account
 @options.reason
 @options.as_json
-def pause_provider(name: str, reason: str | None, as_json: bool) -> None:
+def pause_provider(name: str, account: str | None, reason: str | None, as_json: bool) -> None:
     """Stop sending requests to a provider.
 
     Its requests stay queued. Its callbacks are still processed.
 
     Example: receiver provider pause acme --reason "their outage"
     """
-    options.print_result(connect_service().act("providers", name, "pause", reason=reason), as_json, _print_provider)
+    _act(name, "pause", account, reason, as_json=as_json)
 
 
 @provider.command("resume")
 @click.argument("name")
+@_account
 @options.reason
 @options.as_json
-def resume_provider(name: str, reason: str | None, as_json: bool) -> None:
+def resume_provider(name: str, account: str | None, reason: str | None, as_json: bool) -> None:
     """Resume sending requests to a provider."""
-    options.print_result(connect_service().act("providers", name, "resume", reason=reason), as_json, _print_provider)
+    _act(name, "resume", account, reason, as_json=as_json)
 
 
-def _print_provider(document: Json) -> None:
-    TablePrinter(PROVIDERS).show([document])
+def _act(name: str, action: str, account: str | None, reason: str | None, *, as_json: bool) -> None:
+    named = {"account": account} if account else {}
+    document = connect_service().act("providers", name, action, reason=reason, **named)
+    options.print_result(document, as_json, lambda _: TablePrinter(PROVIDERS).show([document]))

@@ -3,7 +3,7 @@
 import click
 
 from receiver.cli.output import Json, format_time, print_fields, print_section, print_text
-from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags
+from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
 
 _MAX_BODY_CHARS = 2_000
 _REQUEST_STATUS_ADVICE = {
@@ -36,7 +36,7 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
             "request": document["id"],
             "status": document["status"],
             "detail": document["detail"],
-            "provider": document["provider"],
+            "provider": format_provider(document),
             "operation": document["operation"],
             "created": format_time(document["created_at"]),
             "due": "" if document["finished_at"] else format_time(document["due_at"]),
@@ -79,7 +79,7 @@ def print_job(document: Json) -> None:
             "job": document["id"],
             "status": document["status"],
             "flags": format_flags(document),
-            "provider": document["provider"],
+            "provider": format_provider(document),
             "reference": document["reference"],
             "request": document["request_id"],
             "accepted": format_time(document["accepted_at"]),

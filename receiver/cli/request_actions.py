@@ -29,6 +29,7 @@ def filter_options(command: Command) -> Command:
         ),
         options.time_range_options("created", "created"),
         click.option("--operation", help="Only requests with this operation."),
+        options.account,
         click.option("--provider", help="Only requests to this provider."),
     ):
         command = option(command)

@@ -3,9 +3,11 @@
 import os
 import secrets
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import click
 
@@ -17,6 +19,8 @@ from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs
 from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
+
+_MAX_PRINTED_URLS = 20
 
 
 @click.command()
@@ -56,6 +60,7 @@ def serve() -> None:
             processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
             _print_urls(settings, dsn, key)
+            _pass_on_hangup(processes)
             processes.watch()
 
 
@@ -89,6 +94,27 @@ def migrate() -> None:
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
 
 
+def _pass_on_hangup(processes: ProcessGroup) -> None:
+    """Pass SIGHUP on to the processes, which reload their settings, unless the terminal was closed."""
+    stop, has_terminal = signal.getsignal(signal.SIGHUP), _has_terminal()
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        if has_terminal and not _has_terminal() and callable(stop):
+            stop(number, frame)
+        processes.signal(number)
+
+    signal.signal(signal.SIGHUP, pass_on)
+
+
+def _has_terminal() -> bool:
+    """Return whether this process has a controlling terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 @contextmanager
 def _provide_database(settings: Settings) -> Iterator[str]:
     """Yield a DSN: `DATABASE_URL`, or that of the embedded Postgres, which runs until the context ends."""
@@ -105,8 +131,10 @@ def _print_urls(settings: Settings, dsn: str, key: str) -> None:
     click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
     if settings.admin_key is None:
         click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)
-    for name in settings.providers:
+    for name in list(settings.providers)[:_MAX_PRINTED_URLS]:
         click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=True)
+    if len(settings.providers) > _MAX_PRINTED_URLS:
+        click.echo("`receiver provider check --offline` prints the callback URLs of all accounts", err=True)
     if not settings.providers:
         click.echo("no provider is configured; add one to receiver.toml", err=True)
 

@@ -71,6 +71,7 @@ def notify_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
+@click.option("--account", help="The account at the provider, of those in the configuration.")
 @click.option(
     "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."
 )

@@ -2,6 +2,7 @@
 
 from receiver.cli.api import flatten_errors
 from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
+from receiver.domain.accounts import join_account
 
 _ATTENTION_KINDS = (
     "unconfigured",
@@ -25,6 +26,11 @@ def format_flags(job: Json) -> str:
 def format_errors(callback: Json) -> str:
     """Return the errors of a callback, each with its place."""
     return "; ".join(f"{place}: {message}" for place, message in flatten_errors(callback["errors"] or {}))
+
+
+def format_provider(item: Json) -> str:
+    """Return the provider of an item of the API, with its account; "" if there is none."""
+    return join_account(item["provider"] or "", item.get("account"))
 
 
 def _format_missing_callbacks(provider: Json) -> str:
@@ -71,7 +77,7 @@ def _format_last_response(notification: Json) -> str:
 REQUESTS = (
     Column("id", "id"),
     Column("status", "status"),
-    Column("provider", "provider"),
+    Column("provider", format_provider),
     Column("operation", "operation"),
     Column("created", make_time_formatter("created_at")),
     Column("finished", make_time_formatter("finished_at")),
@@ -93,7 +99,7 @@ ACTIONS = (
 JOBS = (
     Column("id", "id"),
     Column("status", "status"),
-    Column("provider", "provider"),
+    Column("provider", format_provider),
     Column("accepted", make_time_formatter("accepted_at")),
     Column("finished", make_time_formatter("finished_at")),
     Column("flags", format_flags),
@@ -124,7 +130,7 @@ CALLBACKS = (
     Column("id", "id"),
     Column("received", make_time_formatter("received_at")),
     Column("verdict", "verdict"),
-    Column("provider", "provider"),
+    Column("provider", format_provider),
     Column("errors", format_errors, prose=True),
 )
 NOTIFICATIONS = (
@@ -138,7 +144,7 @@ NOTIFICATIONS = (
     Column("URL", "url", prose=True),
 )
 PROVIDERS = (
-    Column("name", "name"),
+    Column("name", lambda provider: join_account(provider["name"], provider.get("account"))),
     Column("state", _format_state),
     Column("attention", _format_attention, prose=True, style="yellow"),
     Column("last callback", make_time_formatter("last_callback_at")),

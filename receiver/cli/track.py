@@ -13,6 +13,7 @@ from receiver.cli.submit import metadata_option, notify_options, post_idempotent
 @click.command()
 @click.argument("provider")
 @click.argument("reference")
+@click.option("--account", help="The account at the provider, of those in the configuration.")
 @metadata_option
 @click.option(
     "--deadline",

@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from receiver.domain.accounts import is_included
+
 BOOTSTRAP_NAME = "bootstrap"
 """The name and client of the key `RECEIVER_ADMIN_KEY`; no other key may have either."""
 
@@ -23,7 +25,8 @@ class Caller:
     """The API key of a call.
 
     Requests and idempotency keys belong to the key's `client`. `providers` are the providers that the key is bound to,
-    None for all of them; `per_minute` is the key's rate limit in calls per minute.
+    with their accounts, and single accounts; None for all of them; `per_minute` is the key's rate limit in calls per
+    minute.
     """
 
     id: UUID
@@ -44,7 +47,7 @@ class Caller:
 
     def can_access(self, provider: str) -> bool:
         """Return whether the key may use the provider and read what belongs to it."""
-        return self.providers is None or provider in self.providers
+        return self.providers is None or is_included(provider, self.providers)
 
     def can_see(self, provider: str, client: str | None) -> bool:
         """Return whether the key may see a request of this client to the provider, and the request's jobs."""

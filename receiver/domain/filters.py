@@ -1,7 +1,7 @@
 """The filters of lists. Each is said here once: the API's query schemas build it, the queries of the store take it.
 
 An item is listed if it matches all fields that are not None. `…_from` is inclusive, `…_to` is exclusive, both UTC.
-`providers` are names; an empty list matches nothing.
+`providers` are names, that of a provider with its accounts; an empty list matches nothing.
 """
 
 from collections.abc import Mapping

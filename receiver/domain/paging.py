@@ -89,6 +89,22 @@ class PositionCursor(BaseCursor):
 
 
 @dataclass(frozen=True, slots=True)
+class NameCursor(BaseCursor):
+    """A position in a list of providers, sorted by name."""
+
+    PATTERN: ClassVar[str] = "([2-7][0-9a-f]){1,127}"
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name.encode("ascii").hex()
+
+    @classmethod
+    def parse(cls, text: str) -> "NameCursor":
+        return cls(bytes.fromhex(text).decode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
 class PageRequest(Generic[CursorT]):
     """Which page of a list to read: the first, or the one after a cursor, with at most `limit` items."""
 

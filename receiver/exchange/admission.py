@@ -82,6 +82,11 @@ class Admission:
         """How many exchanges all workers recently began per second, if the others began as many as this worker."""
         return self._rate_meter.per_second * self._workers
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no exchange is in flight or waits."""
+        return not self.in_flight and not self._waiting
+
     def update_limits(self, limits: ProviderLimits, now: datetime) -> None:
         """Apply the provider's limits as of `now` (UTC)."""
         self.limits = limits

@@ -1,8 +1,7 @@
 """Channels to providers: for each provider its HTTP client, its admission, and the callback URL that it is given."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Self
 
 from receiver.exchange.access_tokens import AccessTokens, TokenClient
@@ -15,15 +14,31 @@ from receiver.providers.base import Provider
 from receiver.store.database import Database
 
 
-@dataclass(frozen=True, slots=True)
 class Channel:
     """The channel to one provider; `credentials` is the fingerprint of the credentials that we use."""
 
-    provider: Provider
-    admission: Admission
-    client: Client
-    callback_url: str
-    credentials: str
+    def __init__(
+        self,
+        provider: Provider,
+        admission: Admission,
+        callback_url: str,
+        build_client: Callable[[Provider], Client],
+    ) -> None:
+        self._build_client = build_client
+        self.provider = provider
+        self.admission = admission
+        self.callback_url = callback_url
+        self.credentials = provider.fingerprint
+
+    @cached_property
+    def client(self) -> Client:
+        """The HTTP client, built when it is first used: most accounts of a provider are idle."""
+        return self._build_client(self.provider)
+
+    def close(self) -> None:
+        """Close idle connections, and those in use as soon as their exchange has ended."""
+        if "client" in self.__dict__:
+            self.client.close()
 
 
 class Channels(Mapping[str, Channel]):
@@ -39,20 +54,34 @@ class Channels(Mapping[str, Channel]):
         callback_urls: Mapping[str, str],
         secret_keys: Sequence[str] = (),
     ) -> None:
-        cipher = TokenCipher(secret_keys)
-        self.rate_limiter = RateLimiter(
-            database, {name: provider.send_policy.limit_policy for name, provider in providers.items()}
-        )
-        self._channels = {
-            name: Channel(
-                provider,
-                self.rate_limiter[name],
-                _build_client(provider, database, cipher),
-                callback_urls[name],
-                provider.fingerprint,
-            )
-            for name, provider in providers.items()
-        }
+        self._build_client = partial(_build_client, database=database, cipher=TokenCipher(secret_keys))
+        self.rate_limiter = RateLimiter(database)
+        self._channels: Mapping[str, Channel] = {}
+        self.configure(providers, callback_urls)
+
+    def configure(self, providers: Mapping[str, Provider], callback_urls: Mapping[str, str]) -> None:
+        """Use these providers from now on.
+
+        The channel of a provider that has not changed stays. Exchanges in flight on other channels end as they began.
+        """
+        self.rate_limiter.configure({name: provider.send_policy.limit_policy for name, provider in providers.items()})
+        channels: dict[str, Channel] = {}
+        for name, provider in providers.items():
+            channel = self._channels.get(name)
+            is_same = channel and channel.provider is provider and channel.callback_url == callback_urls[name]
+            channels[name] = channel if channel and is_same else self._build_channel(provider, callback_urls[name])
+        replaced = [channel for name, channel in self._channels.items() if channels.get(name) is not channel]
+        self._channels = channels
+        for channel in replaced:
+            channel.close()
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The providers in use."""
+        return {name: channel.provider for name, channel in self._channels.items()}
+
+    def _build_channel(self, provider: Provider, callback_url: str) -> Channel:
+        return Channel(provider, self.rate_limiter[provider.name], callback_url, self._build_client)
 
     def __getitem__(self, provider: str) -> Channel:
         return self._channels[provider]
@@ -69,7 +98,7 @@ class Channels(Mapping[str, Channel]):
     def __exit__(self, *_: object) -> None:
         self.rate_limiter.close()
         for channel in self.values():
-            channel.client.close()
+            channel.close()
 
 
 def _build_client(provider: Provider, database: Database, cipher: TokenCipher) -> Client:

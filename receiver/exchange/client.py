@@ -17,7 +17,7 @@ from geventhttpclient.response import HTTPParseError
 from receiver.domain.egress import Egress
 from receiver.domain.sending import MAX_RESPONSE_BYTES, NoResponse, Outcome, Response
 from receiver.domain.targets import TargetRules
-from receiver.exchange.connections import Connection, ConnectionPool, Connector, NotConnected
+from receiver.exchange.connections import ConnectionPool, Connector, HttpConnection, NotConnected
 from receiver.exchange.messages import (
     ACCEPT_ENCODING,
     InvalidRequest,
@@ -112,7 +112,7 @@ class HttpClient:
         finally:
             timer.close()
 
-    def _exchange_on(self, connection: Connection, message: bytes, method: str) -> Response | NoResponse:
+    def _exchange_on(self, connection: HttpConnection, message: bytes, method: str) -> Response | NoResponse:
         """Send a request and read its response; the connection is released then, or closed."""
         is_fresh = connection.is_fresh
         try:
@@ -133,7 +133,7 @@ class HttpClient:
         return received.response
 
 
-def _send_and_read(connection: Connection, message: bytes, method: str, max_body_bytes: int) -> ReceivedResponse:
+def _send_and_read(connection: HttpConnection, message: bytes, method: str, max_body_bytes: int) -> ReceivedResponse:
     try:
         connection.sendall(message)
     except (BrokenPipeError, ConnectionResetError, SSLError) as error:

@@ -56,7 +56,7 @@ class Socket(Protocol):
     def close(self) -> None: ...
 
 
-class Connection:
+class HttpConnection:
     """A connected socket that a server cannot use to starve other greenlets.
 
     After each request it receives at most `MAX_RECEIVED_BYTES` bytes. After `_MAX_BYTES_WITHOUT_YIELD` bytes every read
@@ -116,14 +116,14 @@ class ConnectionPool:
         idle_timeout: the longest time in seconds for which a connection idles and is used again; 0 for never.
     """
 
-    def __init__(self, connect: Callable[[], Connection], idle_timeout: float) -> None:
+    def __init__(self, connect: Callable[[], HttpConnection], idle_timeout: float) -> None:
         self._connect = connect
         self._idle_timeout = idle_timeout
-        self._idle: list[Connection] = []
+        self._idle: list[HttpConnection] = []
         self._sweeper: gevent.Greenlet[[], None] | None = None
         self._is_closed = False
 
-    def acquire(self) -> Connection:
+    def acquire(self) -> HttpConnection:
         """Return the connection that was released last if it can be used again, else a new one."""
         while self._idle:
             connection = self._idle.pop()
@@ -132,7 +132,7 @@ class ConnectionPool:
             connection.close()
         return self._connect()
 
-    def release(self, connection: Connection, idle_timeout: float | None = None) -> None:
+    def release(self, connection: HttpConnection, idle_timeout: float | None = None) -> None:
         """Take a connection back after a response; close it if it cannot be used again.
 
         Args:
@@ -198,7 +198,7 @@ class Connector:
         self._rules = rules
         self._proxy = proxy
 
-    def connect(self) -> Connection:
+    def connect(self) -> HttpConnection:
         """Open a connection.
 
         Raises:
@@ -211,7 +211,7 @@ class Connector:
             place = f" through the proxy {self._proxy}" if self._proxy else ""
             raise NotConnected(f"cannot connect{place}: {error}") from error
         connected.settimeout(self._timeout)
-        return Connection(connected)
+        return HttpConnection(connected)
 
     def _open(self, open_by: float) -> gevent.socket.socket:
         """Connect at the first address at which it is possible."""

@@ -64,19 +64,27 @@ class CredentialMonitor:
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
+        self.configure(providers)
+
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        """Use the credentials of these providers from now on, and try all of them at once."""
         self._credentials = [ProviderCredentials(name, provider.fingerprint) for name, provider in providers.items()]
         self._starting = True
 
     def step(self) -> float:
         """Lift the pauses of credentials other than this worker's; return the seconds until the next step."""
-        with self._database.transaction() as connection:
-            forget_refusals(connection, self._credentials, _RETRY_REFUSED_AFTER_S, starting=self._starting)
-            resumed = lift_refusals(connection, self._credentials)
-            for name in resumed:
-                record_action(connection, name, "resume", _ACTOR, _RESUME_REASON)
-            if self._starting:
-                self._log_pauses(connection)
-        self._starting = False
+        credentials, starting, self._starting = self._credentials, self._starting, False
+        try:
+            with self._database.transaction() as connection:
+                forget_refusals(connection, credentials, _RETRY_REFUSED_AFTER_S, starting=starting)
+                resumed = lift_refusals(connection, credentials)
+                for name in resumed:
+                    record_action(connection, name, "resume", _ACTOR, _RESUME_REASON)
+                if starting:
+                    self._log_pauses(connection)
+        except BaseException:
+            self._starting = starting or self._starting
+            raise
         for name in resumed:
             _log.info("provider.resumed", provider=name, reason=_RESUME_REASON)
         return _CHECK_INTERVAL_S

@@ -20,7 +20,9 @@ from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
+from receiver.exchange.rate_limiter import MAX_RESIDENT_PROVIDERS
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Permit, Recordable, UpdateT, WorkT
+from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
 from receiver.store.connections import Connection, transaction
@@ -52,10 +54,24 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
     idle_interval_s = 0.2
     claims_ahead = False
 
+    def __init__(self, providers: Mapping[str, Provider]) -> None:
+        self.configure(providers)
+
+    @abstractmethod
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        """Use these providers from now on.
+
+        What was claimed before still is composed, interpreted and recorded for the provider that it was claimed for.
+        """
+
     @property
     @abstractmethod
     def providers(self) -> Collection[str]:
         """The names of the providers that have such work."""
+
+    @abstractmethod
+    def list_due_providers(self, connection: Connection) -> Collection[str]:
+        """Return the providers that have due work, whether or not it may begin, configured or not."""
 
     @abstractmethod
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
@@ -120,15 +136,22 @@ class _Backlog:
         lease: seconds for which work is leased. An exchange ends and is recorded before the lease runs out.
     """
 
-    def __init__(self, channel: Channel, *, claims_ahead: bool) -> None:
+    channel: Channel
+    max_wait: float
+    lease: float
+
+    def __init__(self, *, claims_ahead: bool) -> None:
+        self._claims_ahead = claims_ahead
+        self._outstanding = 0
+        self._ended_since_claim = 0
+
+    def use(self, channel: Channel) -> None:
+        """Claim for this channel from now on."""
         max_duration = channel.provider.send_policy.max_duration
         self.channel = channel
         # An exchange may wait behind others that were claimed for the same provider: requests, polls and lookups.
         self.max_wait = 3 * max_duration + _RECORDING_MARGIN_S / 2
         self.lease = self.max_wait + max_duration + _RECORDING_MARGIN_S / 2
-        self._claims_ahead = claims_ahead
-        self._outstanding = 0
-        self._ended_since_claim = 0
 
     def take_free(self) -> int:
         """Return how much more work to claim, and reset the count of ended work.
@@ -164,30 +187,41 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._observer = observer or ExchangeObserver()
         self._rate_limiter = channels.rate_limiter
         self._clock = clock
-        self._backlogs = {
-            name: _Backlog(channel, claims_ahead=task.claims_ahead)
-            for name, channel in channels.items()
-            if name in task.providers
-        }
-        self._leases = {name: backlog.lease for name, backlog in self._backlogs.items()}
+        self._backlogs: Mapping[str, _Backlog] = {}
+        self._leases: Mapping[str, float] = {}
+        self.configure(channels)
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] = GroupCommit(
             database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
         )
 
+    def configure(self, channels: Channels) -> None:
+        """Use these channels from now on; exchanges that have been claimed use those of their claim."""
+        self._task.configure(channels.providers)
+        backlogs: dict[str, _Backlog] = {}
+        for name in self._task.providers:
+            backlogs[name] = self._backlogs.get(name) or _Backlog(claims_ahead=self._task.claims_ahead)
+            backlogs[name].use(channels[name])
+        self._backlogs = backlogs
+        self._leases = {name: backlog.lease for name, backlog in backlogs.items()}
+
     def step(self) -> float:
         """Claim due work and begin its exchanges; return the seconds until the next step."""
-        if not self._backlogs:
+        backlogs = self._backlogs  # other ones may be configured during the claim
+        if not backlogs:
+            return self._task.idle_interval_s
+        # Work whose claim is committed, but not confirmed in time, would be leased and never sent.
+        self._database.health.require_writable()
+        names = backlogs if len(backlogs) <= MAX_RESIDENT_PROVIDERS else self._activate_due(backlogs)
+        if not names:
             return self._task.idle_interval_s
         capacities = [
-            ProviderCapacity(name, free, backlog.channel.credentials)
-            for name, backlog in self._backlogs.items()
-            if (free := backlog.take_free()) > 0
+            ProviderCapacity(name, free, backlogs[name].channel.credentials)
+            for name in names
+            if (free := backlogs[name].take_free()) > 0
         ]
         if not capacities:
             return _BUSY_INTERVAL_S
-        # Work whose claim is committed, but not confirmed in time, would be leased and never sent.
-        self._database.health.require_writable()
         self._return_lost_work()
         # Before the claim, so that an exchange never begins so late that its lease could expire before it is recorded.
         claimed_at = time.monotonic()
@@ -196,10 +230,17 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         )
         self._task.on_claimed([permit.work for permit in permits])
         for permit in permits:
-            backlog = self._backlogs[permit.work.provider]
+            backlog = backlogs[permit.work.provider]
             backlog.begin()
-            self._greenlets.spawn(self._process, permit, claimed_at + backlog.max_wait)
+            self._greenlets.spawn(self._process, backlog, backlog.channel, permit, claimed_at + backlog.max_wait)
         return _BUSY_INTERVAL_S if permits else self._task.idle_interval_s
+
+    def _activate_due(self, backlogs: Mapping[str, _Backlog]) -> Collection[str]:
+        """Return the providers that have due work, once this process has a share of them."""
+        with self._database.connection() as connection:
+            due = [name for name in self._task.list_due_providers(connection) if name in backlogs]
+        self._rate_limiter.activate(due)
+        return due
 
     def drain(self, timeout: float) -> None:
         """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
@@ -209,18 +250,20 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
     def _return_lost_work(self) -> None:
         """Record that work was not sent which was claimed by a statement whose reply was lost."""
         for work in self._task.take_lost(self._database):
-            provider, outcome = self._backlogs[work.provider].channel.provider, NotSent(_LOST_CLAIM)
+            backlog = self._backlogs.get(work.provider)
+            if backlog is None:  # not configured any more: the lease of its attempt expires
+                continue
+            provider, outcome = backlog.channel.provider, NotSent(_LOST_CLAIM)
             exchange = CompletedExchange(provider, work, outcome, self._clock.now(), _random.random(), probe=False)
             self._greenlets.spawn(self._commit, exchange)
 
-    def _process(self, permit: Permit[WorkT], begin_by: float) -> None:
+    def _process(self, backlog: "_Backlog", channel: Channel, permit: Permit[WorkT], begin_by: float) -> None:
         """Perform the exchange of a permit and record it."""
-        backlog = self._backlogs[permit.work.provider]
         try:
-            outcome = self._exchange(backlog.channel, permit, begin_by)
+            outcome = self._exchange(channel, permit, begin_by)
         finally:
             backlog.end()
-        provider, ended_at = backlog.channel.provider, self._clock.now()
+        provider, ended_at = channel.provider, self._clock.now()
         self._commit(CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe))
 
     def _exchange(self, channel: Channel, permit: Permit[WorkT], begin_by: float) -> Outcome:

@@ -10,7 +10,7 @@ from receiver.domain.documents.encodings import CONTENT_ENCODING, DecodedTooLarg
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
-from receiver.exchange.connections import Connection
+from receiver.exchange.connections import HttpConnection
 from receiver.providers.capabilities import OutgoingRequest
 
 ACCEPT_ENCODING = "gzip, deflate"
@@ -93,7 +93,7 @@ class ReceivedResponse:
     idle_timeout: float | None
 
 
-def read_response(connection: Connection, method: str, max_body_bytes: int) -> ReceivedResponse:
+def read_response(connection: HttpConnection, method: str, max_body_bytes: int) -> ReceivedResponse:
     """Read the response to a request, with its body decompressed and cut at `max_body_bytes`.
 
     Raises:

@@ -6,7 +6,7 @@ worker soon loses its share. When an exchange may begin is decided by slots that
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -46,6 +46,9 @@ from receiver.store.limits import (
 
 _RENEW_INTERVAL_S = 1.0
 _SHARE_LEASE_S = 3.0
+_IDLE_AFTER_S = 10.0
+MAX_RESIDENT_PROVIDERS = 50
+"""Up to this number, all providers are attended to all the time; of more, only those that have work."""
 _CIRCUIT_REMEDY = (
     "none if the provider recovers: its requests stay queued and probes detect it; else see its status page"
 )
@@ -62,38 +65,74 @@ ClaimWork = Callable[[Connection, Sequence[ProviderCapacity]], Sequence[WorkT]]
 class RateLimiter:
     """The admissions of one process by provider name, kept in step with the limits in the database."""
 
-    def __init__(self, database: Database, policies: Mapping[str, LimitPolicy]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
         self._worker_id = uuid7()
-        self._names = sorted(policies)
-        self._admissions = {
-            name: Admission(policy, partial(self._take_slots, name)) for name, policy in policies.items()
-        }
+        self._names: Sequence[str] = ()
+        self._admissions: dict[str, Admission] = {}
+        self._used_at: dict[str, float] = {}
         self._latency = LatencyEstimate()
-        self._has_rows = False
+        self._names_with_rows: set[str] = set()
+
+    def configure(self, policies: Mapping[str, LimitPolicy]) -> None:
+        """Apply these policies from now on, to the exchanges in flight too.
+
+        The share of a provider without a policy is not renewed: what waits for its admission is not admitted.
+        """
+        for name, policy in policies.items():
+            if name in self._admissions:
+                self._admissions[name].policy = policy
+            else:
+                self._admissions[name] = Admission(policy, partial(self._take_slots, name))
+        self._names = sorted(policies)
+        self._names_with_rows.clear()
+
+    def activate(self, names: Collection[str]) -> None:
+        """Acquire shares of providers that now have work; a share is renewed until some seconds after the last work."""
+        now = time.monotonic()
+        idle = [name for name in names if name not in self._used_at]
+        self._used_at.update(dict.fromkeys(names, now))
+        if idle:
+            self._renew(sorted(idle))
 
     def __getitem__(self, provider: str) -> Admission:
         return self._admissions[provider]
 
     def renew(self) -> float:
-        """Renew this worker's shares and read the limits; return the seconds until the next renewal."""
+        """Renew this worker's shares and read the limits; return the seconds until the next renewal.
+
+        Of many providers, only those are renewed that have work, and one, which shows that the worker is alive.
+        """
+        self._renew(self._names if len(self._names) <= MAX_RESIDENT_PROVIDERS else self._list_active())
+        return _RENEW_INTERVAL_S
+
+    def _list_active(self) -> list[str]:
+        used_since = time.monotonic() - _IDLE_AFTER_S
+        self._used_at = {
+            name: used_at
+            for name, used_at in self._used_at.items()
+            if used_at >= used_since or not self._admissions[name].is_idle
+        }
+        return [name for index, name in enumerate(self._names) if index == 0 or name in self._used_at]
+
+    def _renew(self, names: Sequence[str]) -> None:
         started_at = time.monotonic()
         with self._database.transaction() as connection:
-            if not self._has_rows:
-                insert_providers(connection, self._names)
-            locked = lock_limits(connection, self._names)
-            others = find_other_shares(connection, self._worker_id, self._names)
-            shares = {name: _compute_share(admission, others.get(name)) for name, admission in self._admissions.items()}
+            without_row = [name for name in names if name not in self._names_with_rows]
+            if without_row:
+                insert_providers(connection, without_row)
+            locked = lock_limits(connection, names)
+            others = find_other_shares(connection, self._worker_id, names)
+            shares = {name: _compute_share(self._admissions[name], others.get(name)) for name in names}
             claims = [self._prepare_share(name, share) for name, share in shares.items()]
             renew_shares(connection, self._worker_id, claims, _SHARE_LEASE_S)
-        self._has_rows = True
+        self._names_with_rows.update(without_row)
         for limits, now in locked:
             admission, other = self._admissions[limits.provider], others.get(limits.provider)
             admission.update_limits(limits, now)
             admission.resize(shares[limits.provider])
             # The lease began no earlier than the transaction; counting from its start errs on the safe side.
             admission.extend_share(1 + (other.workers if other else 0), started_at + _SHARE_LEASE_S)
-        return _RENEW_INTERVAL_S
 
     def claim(
         self, capacities: Sequence[ProviderCapacity], find_due: FindDue, claim_work: ClaimWork[WorkT]

@@ -15,10 +15,11 @@ from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, find_lookup_delays, require_capability
 from receiver.providers.capabilities import LookupImpossible, OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.store.connections import Connection
+from receiver.store.due_providers import list_providers_with_due_lookups
 from receiver.store.limits import ProviderCapacity
 from receiver.store.unknown_requests import (
     LookupUpdate,
@@ -37,13 +38,16 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
 
     name = "lookup"
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._lookups = {name: provider.lookup for name, provider in providers.items() if provider.lookup}
-        self._delays_to_resume = {name: lookup.policy.first_after for name, lookup in self._lookups.items()}
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        self._delays_to_resume = find_lookup_delays(providers)
+        self._providers = list(self._delays_to_resume)
 
     @property
     def providers(self) -> Collection[str]:
-        return self._lookups
+        return self._providers
+
+    def list_due_providers(self, connection: Connection) -> Collection[str]:
+        return list_providers_with_due_lookups(connection)
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         """Return the providers with due lookups.
@@ -63,7 +67,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
 
     def compose(self, channel: Channel, work: UnknownRequest) -> OutgoingRequest | NotSent:
         try:
-            return self._lookups[work.provider].compose(work)
+            return require_capability(channel.provider.lookup).compose(work)
         except LookupImpossible as error:
             return NotSent(str(error), permanent=True)
 
@@ -108,7 +112,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
 
     def _decide(self, exchange: CompletedExchange[UnknownRequest]) -> LookupResult:
         """Decide about an unknown request by the outcome of its lookup."""
-        outcome, lookup = exchange.outcome, self._lookups[exchange.work.provider]
+        outcome, lookup = exchange.outcome, require_capability(exchange.provider.lookup)
         if isinstance(outcome, NotSent):
             if outcome.permanent:
                 return reject_lookup(outcome.error)

@@ -17,10 +17,11 @@ from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, require_capability
 from receiver.providers.capabilities import OutgoingRequest, PollPolicy
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
+from receiver.store.due_providers import list_providers_with_due_polls
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
 from receiver.store.limits import ProviderCapacity
 
@@ -38,13 +39,16 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
 
     name = "poll"
 
-    def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._pollers = {name: provider.poller for name, provider in providers.items() if provider.poller}
-        self._batch_sizes = {name: poller.batch_size for name, poller in self._pollers.items()}
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        pollers = {name: provider.poller for name, provider in providers.items() if provider.poller}
+        self._batch_sizes = {name: poller.batch_size for name, poller in pollers.items()}
 
     @property
     def providers(self) -> Collection[str]:
-        return self._pollers
+        return self._batch_sizes
+
+    def list_due_providers(self, connection: Connection) -> Collection[str]:
+        return list_providers_with_due_polls(connection)
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_polls(connection, capacities)
@@ -57,15 +61,16 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         A job with a status URL of its own is polled alone, the others of a provider are polled together. A job that
         cannot be polled stands alone, too.
         """
+        batch_sizes = self._batch_sizes  # other ones may be configured during the claim
         single_polls: list[PollBatch] = []
         jobs_by_provider: dict[str, list[SilentJob]] = {}
-        for job in claim_polls(connection, capacities, self._batch_sizes, leases):
-            if job.location or self._batch_sizes[job.provider] == 1 or has_dot_segment(job.reference):
+        for job in claim_polls(connection, capacities, batch_sizes, leases):
+            if job.location or batch_sizes[job.provider] == 1 or has_dot_segment(job.reference):
                 single_polls.append(PollBatch(job.provider, [job]))
             else:
                 jobs_by_provider.setdefault(job.provider, []).append(job)
         batch_polls = (
-            poll for name, jobs in jobs_by_provider.items() for poll in _split_jobs(name, jobs, self._batch_sizes[name])
+            poll for name, jobs in jobs_by_provider.items() for poll in _split_jobs(name, jobs, batch_sizes[name])
         )
         return [*single_polls, *batch_polls]
 
@@ -73,7 +78,7 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         references, first = [job.reference for job in work.jobs], work.jobs[0]
         if first.location is None and any(map(has_dot_segment, references)):
             return NotSent("the reference would lead to another path", permanent=True)
-        return self._pollers[work.provider].compose_at(references, first.location, first.polled_at)
+        return require_capability(channel.provider.poller).compose_at(references, first.location, first.polled_at)
 
     def interpret(self, exchange: CompletedExchange[PollBatch]) -> ExchangeResult[Sequence[NextPoll]]:
         """Interpret the outcome of a poll; pure.
@@ -87,7 +92,7 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
             return ExchangeResult(
                 [NextPoll(job.id, next_in) for job in poll.jobs], refusal=find_refusal(provider, outcome)
             )
-        poller = self._pollers[poll.provider]
+        poller = require_capability(provider.poller)
         response = outcome if isinstance(outcome, Response) else None
         references = [job.reference for job in poll.jobs]
         reports = poller.interpret(references, response) if response else {}

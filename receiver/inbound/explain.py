@@ -76,7 +76,7 @@ _NOT_STORED_CAUSE = (
     "The value that was sent is not stored, because it may be a secret. Compare what the provider sends with "
     "`secrets`, correct one of them, and have the provider send the callback again."
 )
-_URL_TOKEN = re.compile(r"^(/callbacks/[^/?]+/)[^?]+")
+_URL_TOKEN = re.compile(r"^(/callbacks/[^/?]+/(?:a/[^/?]+/)?)[^?]+")
 _NO_SECRETS = Redactor()
 
 

@@ -8,6 +8,7 @@ verified again by the current settings, as of its receive time.
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from receiver.domain.accounts import build_callback_path
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.media_types import is_readable
 from receiver.domain.errors import StateConflict
@@ -96,7 +97,7 @@ def _verify_again(
         raise InvalidSignature("media_type", f"A body of this media type cannot be read as {kind}.")
     restored = auth.redactor.restore_tokens(incoming)
     path = urlsplit(restored.target).path
-    token = path.removeprefix(f"/callbacks/{provider.name}").removeprefix("/")
+    token = path.removeprefix(build_callback_path(provider.name)).removeprefix("/")
     if not auth.accepts_token(token):
         raise InvalidSignature("token", "The URL it was sent to is no longer a callback URL of the provider.")
     if auth.scheme is None:

@@ -14,12 +14,13 @@ from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedRespons
 from receiver.exchange.channels import Channel
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
-from receiver.providers.base import Provider
+from receiver.providers.base import Provider, require_capability
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile_responses
 from receiver.signatures.redaction import CREDENTIAL_HEADERS, REDACTED
 from receiver.store.connections import Connection
 from receiver.store.database import Database
+from receiver.store.due_providers import list_providers_with_due_requests
 from receiver.store.errors import StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.limits import ProviderCapacity
@@ -45,13 +46,19 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     claims_ahead = True
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
-        self._senders = {name: provider.sender for name, provider in providers.items() if provider.sender}
+        super().__init__(providers)
         self._open_claims: dict[UUID, Collection[UUID]] = {}
         """The ids of attempts by claim, of claims that are not known to be committed."""
 
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        self._providers = [name for name, provider in providers.items() if provider.sender]
+
     @property
     def providers(self) -> Collection[str]:
-        return self._senders
+        return self._providers
+
+    def list_due_providers(self, connection: Connection) -> Collection[str]:
+        return list_providers_with_due_requests(connection)
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_requests(connection, capacities)
@@ -83,11 +90,11 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         return attempts
 
     def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
-        return self._senders[work.provider].compose(work, channel.callback_url)
+        return require_capability(channel.provider.sender).compose(work, channel.callback_url)
 
     def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
         provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
-        sender = self._senders[attempt.provider]
+        sender = require_capability(provider.sender)
         parsed = ParsedResponse()
         if isinstance(outcome, Response):
             parsed = sender.interpret(outcome).explain(outcome).bind(attempt.request_id)

@@ -8,12 +8,16 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from receiver.domain.accounts import is_valid_name, join_account, list_accounts, list_base_names
 from receiver.domain.errors import ReceiverError
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY
+from receiver.domain.suggestions import format_suggestion
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
 from receiver.store.requests import NewRequest
+
+_MAX_SHOWN_ACCOUNTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,14 @@ class Submission:
     notify_url: str | None = None
     notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
     client: str | None = None
+    account: str | None = None
     priority: int = DEFAULT_PRIORITY
     id: UUID = field(default_factory=uuid7)
+
+    @property
+    def provider_name(self) -> str:
+        """The name of the account or, without an account, of the provider."""
+        return join_account(self.provider, self.account)
 
 
 class InvalidSubmission(ReceiverError):
@@ -57,10 +67,10 @@ def prepare_request(
         notify_targets: the hosts that may be notified; None if notifications are disabled.
 
     Raises:
-        InvalidSubmission: the provider or operation does not exist, the payload is invalid for the provider, or
-            `notify_url` may not be called.
+        InvalidSubmission: the provider, account or operation does not exist, the payload is invalid for the provider,
+            or `notify_url` may not be called.
     """
-    provider = find_provider(providers, submission.provider)
+    provider = find_provider(providers, submission.provider, submission.account)
     operation = provider.operations.get(submission.operation)
     if operation is None:
         raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations) or 'none'}."]})
@@ -70,7 +80,7 @@ def prepare_request(
     check_notify_url(submission.notify_url, notify_targets)
     return NewRequest(
         id=submission.id,
-        provider=submission.provider,
+        provider=submission.provider_name,
         operation=submission.operation,
         payload=submission.payload,
         metadata=submission.metadata,
@@ -84,18 +94,31 @@ def prepare_request(
     )
 
 
-def find_provider(providers: Mapping[str, Provider], name: str) -> Provider:
-    """Return a configured provider.
+def find_provider(providers: Mapping[str, Provider], name: str, account: str | None) -> Provider:
+    """Return a configured provider, or an account of it.
 
     Raises:
-        InvalidSubmission: it does not exist.
+        InvalidSubmission: there is no such provider or account, or the provider requires an account.
     """
-    provider = providers.get(name)
-    if provider is None:
-        raise InvalidSubmission(
-            {"provider": [f"The provider is not configured. Must be one of: {', '.join(sorted(providers)) or 'none'}."]}
-        )
-    return provider
+    provider = providers.get(join_account(name, account))
+    if provider is not None and is_valid_name(name):
+        return provider
+    names, accounts = list_base_names(providers), list_accounts(providers, name)
+    if name not in names:
+        configured = ", ".join(names) or "none"
+        raise InvalidSubmission({"provider": [f"The provider is not configured. Must be one of: {configured}."]})
+    if not accounts:
+        message = f"The provider {name} has no accounts. Omit this field."
+    elif account is None:
+        message = f"Missing data for required field. {_format_choices(accounts)}"
+    else:
+        message = f"{_format_choices(accounts)}{format_suggestion(account, accounts)}"
+    raise InvalidSubmission({"account": [message]})
+
+
+def _format_choices(accounts: Sequence[str]) -> str:
+    more = f" and {len(accounts) - _MAX_SHOWN_ACCOUNTS:,} others" if len(accounts) > _MAX_SHOWN_ACCOUNTS else ""
+    return f"Must be one of: {', '.join(accounts[:_MAX_SHOWN_ACCOUNTS])}{more}."
 
 
 def check_notify_url(url: str | None, notify_targets: TargetRules | None) -> None:

@@ -47,6 +47,7 @@ class TrackedReference:
     deadline: datetime | None = None
     notify_url: str | None = None
     notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
+    account: str | None = None
     id: UUID = field(default_factory=uuid7)
 
 
@@ -77,10 +78,10 @@ def track_reference(
         notify_targets: the hosts that may be notified; None if notifications are disabled.
 
     Raises:
-        InvalidSubmission: the provider does not exist, or `notify_url` may not be called.
+        InvalidSubmission: the provider or account does not exist, or `notify_url` may not be called.
         StateConflict: the job belongs to a request of another client.
     """
-    provider = find_provider(providers, tracked.provider)
+    provider = find_provider(providers, tracked.provider, tracked.account)
     check_notify_url(tracked.notify_url, notify_targets)
     request = NewRequest(
         id=tracked.id,

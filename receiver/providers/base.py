@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
 from uuid import UUID
 
@@ -66,6 +67,20 @@ class MissingCapability(ReceiverError):
     """A provider lacks the capability that an action needs."""
 
 
+CapabilityT = TypeVar("CapabilityT")
+
+
+def require_capability(capability: CapabilityT | None) -> CapabilityT:
+    """Return a capability that its provider must have.
+
+    Raises:
+        MissingCapability: the provider lacks it.
+    """
+    if capability is None:
+        raise MissingCapability("The provider lacks a capability that this work needs.")
+    return capability
+
+
 @dataclass(frozen=True, slots=True)
 class Provider:
     """A configured provider.
@@ -84,6 +99,7 @@ class Provider:
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
+        fingerprint_key: the key of the fingerprints of credentials, equal in all processes.
         retention: how long data is stored that is erased before its request is removed.
         token_request: how access tokens are requested, for a provider whose requests carry one.
         egress: how exchanges leave this machine.
@@ -102,6 +118,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
+    fingerprint_key: bytes = field(default=b"", repr=False)
     retention: Retention = field(default_factory=Retention)
     token_request: TokenRequest | None = None
     egress: Egress = field(default_factory=Egress)
@@ -122,7 +139,7 @@ class Provider:
     @property
     def fingerprint(self) -> str:
         """A name for the credentials that reveals nothing of them; "" for none."""
-        return fingerprint_credentials(self.credentials)
+        return fingerprint_credentials(self.credentials, self.fingerprint_key)
 
     @property
     def first_lookup_after(self) -> float | None:

@@ -1,28 +1,27 @@
 """Credentials: fingerprints, by which a change is noticed without storing them, and the secrets among them."""
 
+import hmac
 import json
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from functools import cache
-from hashlib import scrypt
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-_SALT = b"callback-receiver: credentials"
+_LABEL = b"callback-receiver: credentials\0"
 _FINGERPRINT_DIGITS = 16
 _SECRET_HEADER = re.compile(r"auth|key|token|secret|password|cookie", re.IGNORECASE)
 
 
-@cache
-def fingerprint_credentials(credentials: bytes) -> str:
-    """Return the first hexadecimal digits of the scrypt (RFC 7914) of credentials; "" for none.
+def fingerprint_credentials(credentials: bytes, key: bytes) -> str:
+    """Return the first hexadecimal digits of the HMAC-SHA256 of credentials; "" for none.
 
-    A password may be short, so that a plain hash of it could be guessed. scrypt takes about 10 ms, once per value.
+    A password may be short, so that a plain hash of it could be guessed. Nobody can guess it without `key`, which is
+    not stored with the fingerprints.
     """
     if not credentials:
         return ""
-    return scrypt(credentials, salt=_SALT, n=1 << 12, r=8, p=1).hex()[:_FINGERPRINT_DIGITS]
+    return hmac.digest(key, _LABEL + credentials, "sha256").hex()[:_FINGERPRINT_DIGITS]
 
 
 def find_secrets(auth: Mapping[str, Any] | None, headers: Mapping[str, str]) -> list[str]:

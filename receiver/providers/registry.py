@@ -4,8 +4,10 @@ Besides the built-in kinds, a package may register its own by an entry point of 
 of the kind, and a `ProviderKind` (see `receiver.plugin`).
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,16 +47,23 @@ def build_provider(name: str, table: Mapping[str, Any]) -> Provider:
     Raises:
         ValidationError: with all errors of the table.
     """
-    kinds = _load_kinds()
+    kinds = _load_kinds(tuple(sys.path))
     kind = table.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
         message = f"Must be one of: {', '.join(kinds)}.{format_suggestion(str(kind), kinds)}"
         raise ValidationError({"kind": [message]})
-    loaded = kinds[kind].settings().load(table)
+    loaded = _build_schema(kinds[kind].settings).load(table)
     return kinds[kind].build(_build_base(name, loaded), loaded)
 
 
-def _load_kinds() -> Mapping[str, ProviderKind]:
+@cache
+def _build_schema(settings: type[Schema]) -> Schema:
+    return settings()
+
+
+@lru_cache(maxsize=1)
+def _load_kinds(path: tuple[str, ...]) -> Mapping[str, ProviderKind]:  # noqa: ARG001  # the key of the cache
+    """Return the kinds of provider; those of entry points depend on `path`, where Python looks for packages."""
     return {point.name: point.load() for point in entry_points(group=ENTRY_POINT_GROUP)} | _BUILT_IN
 
 

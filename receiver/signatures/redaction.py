@@ -28,7 +28,7 @@ CREDENTIAL_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"
 _MIN_TEXT_CHARS = 8
 """Shorter secrets are redacted only at their place: elsewhere the same characters may stand by chance."""
 _MARKER = re.compile(r"\[redacted:([0-9a-f]{8})\]")
-_TOKEN_PATH = re.compile(r"^(.*?/callbacks/[^/]*/).*", re.DOTALL)
+_TOKEN_PATH = re.compile(r"^(.*?/callbacks/[^/]*/(?:a/[^/]*/)?).*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

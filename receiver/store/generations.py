@@ -26,7 +26,7 @@ from receiver.store.statements import load_statement
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _ReuseCandidate:
     """A job that may have ended more than `reuse_after` seconds before the request was sent that names it again."""
 
     first_job_id: UUID
@@ -86,19 +86,19 @@ def open_generations(connection: Connection, events: Sequence[JobEvent]) -> list
     return moved
 
 
-def _find_candidates(connection: Connection, events: Sequence[JobEvent]) -> list[_Candidate]:
+def _find_candidates(connection: Connection, events: Sequence[JobEvent]) -> list[_ReuseCandidate]:
     references = [
         {"first_job_id": event.job_id, "request_id": event.request_id, "reuse_after": event.reuse_after}
         for event in events
         if event.reuse_after is not None and belongs_to_newest(event)
     ]
-    cursor = connection.cursor(row_factory=row_factory(_Candidate))
+    cursor = connection.cursor(row_factory=row_factory(_ReuseCandidate))
     params = {"references": as_jsonb(references)}
     return cursor.execute(load_statement("find_reuse_candidates"), params, prepare=False).fetchall()
 
 
 def _open_generation(
-    connection: Connection, candidate: _Candidate, job: AuditedJob, events: Sequence[JobEvent]
+    connection: Connection, candidate: _ReuseCandidate, job: AuditedJob, events: Sequence[JobEvent]
 ) -> list[JobEvent]:
     """Open a generation if the events before it prove that the job before had ended; return the events to move."""
     staying, moved = split_events(events, candidate.opened_at)
@@ -116,7 +116,7 @@ def _open_generation(
     return moved
 
 
-def _build_moved_event(event: JobEvent, response: JobEvent, candidate: _Candidate) -> JobEvent:
+def _build_moved_event(event: JobEvent, response: JobEvent, candidate: _ReuseCandidate) -> JobEvent:
     """Build a moved event: if it comes to create the new job, the job is as the response would have created it."""
     return replace(
         event,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from uuid import UUID
 
+from receiver.domain.accounts import is_included
 from receiver.domain.filters import ALL_JOBS, JobFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
@@ -83,8 +84,9 @@ def list_jobs(
     """
     ids = None
     if job_filter.reference is not None:
-        names = job_filter.providers or _list_providers(connection)
-        ids = [derive_job_id(name, job_filter.reference) for name in names]
+        names, providers = _list_providers(connection), job_filter.providers
+        included = [name for name in names if providers is None or is_included(name, providers)]
+        ids = [derive_job_id(name, job_filter.reference) for name in included]
     request_ids = [job_filter.request_id] if job_filter.request_id else None
     if request_ids is None and ids is None and client is not None:
         request_ids = _find_client_requests(connection, client)

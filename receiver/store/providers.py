@@ -40,15 +40,15 @@ class CredentialRefusal:
     reason: str
 
 
-def pause_provider(connection: Connection, name: str, reason: str) -> None:
-    """Stop sending to a provider until an operator resumes it."""
-    connection.execute(load_statement("pause_provider"), {"name": name, "reason": reason})
+def pause_providers(connection: Connection, names: Sequence[str], reason: str) -> None:
+    """Stop sending to providers until an operator resumes them."""
+    connection.execute(load_statement("pause_providers"), {"names": list(names), "reason": reason})
 
 
-def resume_provider(connection: Connection, name: str) -> None:
-    """Send to a provider again, whatever the pause's cause; call within a transaction."""
-    connection.execute(load_statement("resume_provider"), {"name": name})
-    connection.execute(load_statement("delete_refusals"), {"name": name})
+def resume_providers(connection: Connection, names: Sequence[str]) -> None:
+    """Send to providers again, whatever the pauses' cause; call within a transaction."""
+    connection.execute(load_statement("resume_providers"), {"names": list(names)})
+    connection.execute(load_statement("delete_refusals"), {"names": list(names)})
 
 
 def find_pauses(connection: Connection) -> list[Pause]:

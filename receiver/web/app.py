@@ -68,7 +68,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         api.blueprint,
         build_health_blueprint(database.health),
         metrics.blueprint,
-        build_docs_blueprint(settings),
+        build_docs_blueprint(lambda: context.settings),
     ):
         app.register_blueprint(blueprint)
     register_error_handlers(app)

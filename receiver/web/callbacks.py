@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
+from receiver.domain.accounts import ACCOUNT_SEGMENT, CALLBACKS_PATH, join_account
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
 from receiver.domain.documents.encodings import (
@@ -40,7 +41,6 @@ from receiver.web.security_headers import SECURITY_HEADERS
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-PREFIX = "/callbacks/"
 _KEPT_HANDSHAKE_MESSAGE = "Answered, and kept for admins: a value in it may be the secret of later signatures."
 _COMMIT_TIMEOUT_S = 10.0
 _MAX_ADDRESS_CHARS = 64
@@ -53,18 +53,20 @@ class CallbackEndpoint:
 
     def __init__(self, context: AppContext, next_app: "WSGIApplication") -> None:
         self._context = context
-        self._providers = context.providers
         self._next_app = next_app
         self._record = context.metrics.callback_responses.append
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         # Another spelling of a path, with percent-encoding, is not a callback URL; see `CanonicalPaths`.
-        if not path.startswith(PREFIX) or not environ["RAW_URI"].partition("?")[0].endswith(path):
+        if not path.startswith(CALLBACKS_PATH) or not environ["RAW_URI"].partition("?")[0].endswith(path):
             return self._next_app(environ, start_response)
         started = perf_counter()
-        name, _, token = path.removeprefix(PREFIX).partition("/")
-        provider = self._providers.get(name)
+        name, _, token = path.removeprefix(CALLBACKS_PATH).partition("/")
+        if token.startswith(ACCOUNT_SEGMENT):
+            account, _, token = token.removeprefix(ACCOUNT_SEGMENT).partition("/")
+            name = join_account(name, account)
+        provider = self._context.settings.providers.get(name)
         label = UNKNOWN_PROVIDER if provider is None else name
         try:
             ack = self._handle(environ, provider, token)

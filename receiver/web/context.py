@@ -21,9 +21,12 @@ from receiver.web.waiting import JobWaiters
 _EXTENSION = "receiver"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AppContext:
-    """The settings, the store and the in-memory state of one web process."""
+    """The settings, the store and the in-memory state of one web process.
+
+    Whoever reads the settings several times for one answer may see two versions of them, see `use`.
+    """
 
     settings: Settings
     database: Database
@@ -39,6 +42,11 @@ class AppContext:
     @property
     def providers(self) -> Mapping[str, Provider]:
         return self.settings.providers
+
+    def use(self, settings: Settings) -> None:
+        """Use other settings for the calls and callbacks that begin from now on."""
+        self.settings = settings
+        self.metrics.configure(settings.providers.keys())
 
     def close(self) -> None:
         """Answer waiting clients, commit pending callbacks, then close all connections."""

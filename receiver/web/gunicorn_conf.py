@@ -7,6 +7,7 @@ import how to wait, as psycopg does, must not be imported here: every wait for P
 import os
 import resource
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,13 @@ def pre_request(_: Any, __: Any) -> None:
     """Log nothing: gunicorn itself would log the path, of which a callback's token is a part."""
 
 
-def when_ready(_: Any) -> None:
-    """Create the directory in which the workers count, before the first worker is forked."""
+def when_ready(server: Any) -> None:
+    """Create the directory in which the workers count, and pass SIGHUP on, before the first worker is forked.
+
+    On SIGHUP gunicorn itself would replace all workers, which closes connections; ours read their settings again.
+    """
     _metrics_directory.create()
+    server.handle_hup = partial(server.kill_workers, signal.SIGHUP)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -55,14 +60,27 @@ def post_worker_init(worker: Any) -> None:
         context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
         context.followers.release_when(lambda: not worker.alive)
+        _reload_on_hangup(context)
+
+
+def _reload_on_hangup(context: Any) -> None:
+    """Read the configuration file again on SIGHUP, also if the signal arrived while the worker was starting."""
+    # Imported late, see above.
+    import gevent  # noqa: PLC0415
+
+    from receiver.reload import SettingsReloader  # noqa: PLC0415
+
+    gevent.signal_handler(signal.SIGHUP, SettingsReloader(context.settings, context.use).reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 
 def post_fork(_: Any, __: Any) -> None:
     """Reset the signal handlers of a new worker, so that a signal during its start ends it at once.
 
     Until a worker sets handlers of its own it inherits the master's, which swallow the signal: the master would then
-    wait for the worker until `graceful_timeout`.
+    wait for the worker until `graceful_timeout`. SIGHUP is delivered once the worker can reload its settings.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)
 

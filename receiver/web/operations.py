@@ -14,6 +14,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 
 from receiver.domain.access import Caller, OperatorAction, Scope
+from receiver.domain.accounts import intersect_names
 from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import CallbackFilter, JobFilter, NotificationFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
@@ -203,8 +204,8 @@ def restrict_filter(list_filter: FilterT) -> FilterT:
     caller, providers = current_caller(), list_filter.providers
     if caller.providers is None:
         return list_filter
-    allowed = caller.providers if providers is None else filter(caller.can_access, providers)
-    return replace(list_filter, providers=list(allowed))
+    allowed = list(caller.providers) if providers is None else intersect_names(providers, caller.providers)
+    return replace(list_filter, providers=allowed)
 
 
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:

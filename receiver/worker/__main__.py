@@ -5,6 +5,7 @@ from gevent import monkey
 monkey.patch_all()
 
 import os  # noqa: E402  # after monkey.patch_all()
+import signal  # noqa: E402
 import sys  # noqa: E402
 
 from receiver.domain.errors import ReceiverError  # noqa: E402
@@ -15,6 +16,8 @@ from receiver.worker.run import run_worker  # noqa: E402
 
 def main() -> None:
     """Run the worker on `DATABASE_URL` until SIGINT or SIGTERM."""
+    # Until the worker can reload its settings; otherwise the signal would end the process.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     settings = load_settings(os.environ, required=SERVICE_VARIABLES)
     configure_logs(settings.log_level, settings.log_format)
     try:

@@ -6,7 +6,8 @@ a microsecond.
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate
 from typing import Generic
@@ -14,6 +15,7 @@ from typing import Generic
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from receiver.domain.accounts import split_account
 from receiver.domain.sending import Attempt, NotSent, RequestStatus
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.exchange.loop import ExchangeObserver
@@ -52,15 +54,19 @@ class WorkerMetrics(Collector):
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
-        self.send = _SendObserver([name for name, provider in providers.items() if provider.sender])
-        self.poll: _DurationObserver[PollBatch, Sequence[NextPoll]] = _DurationObserver(
-            [name for name, provider in providers.items() if provider.poller]
-        )
-        self.lookup: _DurationObserver[UnknownRequest, LookupUpdate] = _DurationObserver(
-            [name for name, provider in providers.items() if provider.lookup]
-        )
+        self.send = _SendObserver()
+        self.poll: _DurationObserver[PollBatch, Sequence[NextPoll]] = _DurationObserver()
+        self.lookup: _DurationObserver[UnknownRequest, LookupUpdate] = _DurationObserver()
+        self.configure(providers)
         self._created_at = time.time()
         self._loops: list[_WatchedLoop] = []
+
+    def configure(self, providers: Mapping[str, Provider]) -> None:
+        """Serve the metrics of these providers from now on; those of an account once it has some."""
+        served = {name: provider for name, provider in providers.items() if split_account(name).account is None}
+        self.send.add([name for name, provider in served.items() if provider.sender])
+        self.poll.add([name for name, provider in served.items() if provider.poller])
+        self.lookup.add([name for name, provider in served.items() if provider.lookup])
 
     def watch(self, step: Callable[[], float]) -> Callable[[], float]:
         """Return a step of a loop that does the same as `step`, and on whose progress the heartbeat depends."""
@@ -152,8 +158,13 @@ class _Histogram:
 class _DurationObserver(ExchangeObserver[WorkT, UpdateT]):
     """Measures how long exchanges take, by provider."""
 
-    def __init__(self, providers: Collection[str]) -> None:
-        self.durations = {name: _Histogram(_EXCHANGE_BOUNDS_S) for name in providers}
+    def __init__(self) -> None:
+        self.durations: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_EXCHANGE_BOUNDS_S))
+
+    def add(self, providers: Iterable[str]) -> None:
+        """Serve these providers before their first exchange."""
+        for name in providers:
+            _ = self.durations[name]
 
     def time_exchange(self, work: WorkT, admission: AbstractContextManager[None]) -> AbstractContextManager[None]:
         return _TimedAdmission(self, work, admission)
@@ -169,10 +180,14 @@ class _DurationObserver(ExchangeObserver[WorkT, UpdateT]):
 class _SendObserver(_DurationObserver[Attempt, AttemptOutcome]):
     """Measures attempts: their number by outcome, their durations, and how late they begin."""
 
-    def __init__(self, providers: Collection[str]) -> None:
-        super().__init__(providers)
-        self.lags = {name: _Histogram(_LAG_BOUNDS_S) for name in providers}
-        self.attempts: Mapping[str, dict[str, int]] = {name: dict.fromkeys(ATTEMPT_OUTCOMES, 0) for name in providers}
+    def __init__(self) -> None:
+        super().__init__()
+        self.lags: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_LAG_BOUNDS_S))
+        self.attempts: defaultdict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(ATTEMPT_OUTCOMES, 0))
+
+    def add(self, providers: Iterable[str]) -> None:
+        for name in providers:
+            _ = self.durations[name], self.lags[name], self.attempts[name]
 
     def on_begin(self, work: Attempt, waited: float) -> None:
         self.lags[work.provider].observe(work.overdue + waited)

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from functools import partial
 
@@ -10,6 +10,7 @@ import gevent
 import structlog
 from gevent.event import Event
 
+from receiver.domain.accounts import list_base_names, split_account
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import CredentialMonitor
@@ -23,6 +24,7 @@ from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
 from receiver.providers.webhook import PROVIDER_NAME
+from receiver.reload import SettingsReloader
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import WORKER_LIMIT_S, Database
@@ -38,9 +40,12 @@ _log = structlog.get_logger(__name__)
 
 
 def run_worker(settings: Settings, dsn: str) -> None:
-    """Run the worker until SIGINT, SIGTERM or SIGHUP; exchanges in flight are finished and recorded."""
+    """Run the worker until SIGINT or SIGTERM; exchanges in flight are finished and recorded.
+
+    On SIGHUP the worker reads its configuration file again.
+    """
     stopping = Event()
-    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(signal_number, stopping.set)
     check_geventhttpclient()
     database = Database(
@@ -57,44 +62,66 @@ def run_worker(settings: Settings, dsn: str) -> None:
 
 def _run(settings: Settings, database: Database, stopping: Event, metrics: WorkerMetrics | None) -> None:
     """Open what the loops need, and run them until `stopping` is set."""
-    callback_urls = {name: settings.callback_url(name) for name in settings.send_targets}
     finished = Event()
     gevent.spawn(_abort_without_store, database, stopping, finished)
     try:
         with (
             closing(Clock(database)) as clock,
-            Channels(database, settings.send_targets, callback_urls, settings.secret_keys) as channels,
+            Channels(database, settings.send_targets, _build_callback_urls(settings), settings.secret_keys) as channels,
         ):
-            _run_loops(database, channels, clock, stopping, metrics)
+            _run_loops(settings, database, channels, clock, stopping, metrics=metrics)
     finally:
         finished.set()
 
 
+def _build_callback_urls(settings: Settings) -> Mapping[str, str]:
+    return {name: settings.callback_url(name) for name in settings.send_targets}
+
+
 def _run_loops(
-    database: Database, channels: Channels, clock: Clock, stopping: Event, metrics: WorkerMetrics | None
+    settings: Settings,
+    database: Database,
+    channels: Channels,
+    clock: Clock,
+    stopping: Event,
+    *,
+    metrics: WorkerMetrics | None,
 ) -> None:
-    providers = {name: channel.provider for name, channel in channels.items()}
+    providers = channels.providers
     send_loop = ExchangeLoop(SendTask(providers), database, channels, clock, metrics.send if metrics else None)
     poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock, metrics.poll if metrics else None)
     lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock, metrics.lookup if metrics else None)
+    credential_monitor = CredentialMonitor(database, providers)
     steps: list[Callable[[], float]] = [
-        CredentialMonitor(database, providers).step,
+        credential_monitor.step,
         send_loop.step,
-        partial(sweep_requests, database, providers, clock),
+        lambda: sweep_requests(database, channels.providers, clock),
         poll_loop.step,
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
+        lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))
-    if retentions := list_retentions(providers):
-        steps.append(partial(apply_retentions, database, retentions))
     renew: Callable[[], float] = channels.rate_limiter.renew
     if metrics:
         renew, *steps = (metrics.watch(step) for step in (renew, *steps))
-    drained = Event()
-    renewal = gevent.spawn(_repeat, renew, drained)
-    _log.info("worker.started", providers=sorted(channels))
+
+    def apply(new: Settings) -> None:
+        # Without a pause in between, so that no other greenlet sees a part of the change.
+        channels.configure(new.send_targets, _build_callback_urls(new))
+        for loop in (send_loop, poll_loop, lookup_loop):
+            loop.configure(channels)
+        credential_monitor.configure(channels.providers)
+        if metrics:
+            metrics.configure(channels.providers)
+        renewal_due.set()
+
+    drained, renewal_due = Event(), Event()
+    renewal = gevent.spawn(_repeat, renew, drained, renewal_due)
+    gevent.signal_handler(signal.SIGHUP, SettingsReloader(settings, apply).reload)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    _log.info("worker.started", providers=list_base_names(channels), accounts=_count_accounts(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.drain_started")
@@ -123,8 +150,15 @@ def _abort_without_store(database: Database, stopping: Event, finished: Event) -
             return
 
 
-def _repeat(step: Callable[[], float], stopping: Event) -> None:
-    """Call `step` until `stopping` is set, with the seconds that it returns between calls; log errors and go on."""
+def _count_accounts(names: Iterable[str]) -> int:
+    return sum(split_account(name).account is not None for name in names)
+
+
+def _repeat(step: Callable[[], float], stopping: Event, due: Event | None = None) -> None:
+    """Call `step` until `stopping` is set, with the seconds that it returns between calls; log errors and go on.
+
+    Set `due` to have it called before.
+    """
     while not stopping.is_set():
         try:
             interval = step()
@@ -136,4 +170,8 @@ def _repeat(step: Callable[[], float], stopping: Event) -> None:
         except Exception:
             _log.exception("worker.step_crashed")
             interval = _ERROR_INTERVAL_S
-        stopping.wait(interval)
+        if due is None:
+            stopping.wait(interval)
+        else:
+            gevent.wait([stopping, due], timeout=interval, count=1)
+            due.clear()

@@ -8,7 +8,7 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
-from receiver.schemas.api.common import JsonBoolean, StrictInput, UUIDString
+from receiver.schemas.api.common import JsonBoolean, StrictInput, UUIDString, pop_provider_names
 from receiver.schemas.api.requests import RequestFilterSchema, RequestSummarySchema, metadata_filter
 from receiver.schemas.fields import Text, UTCDateTime
 
@@ -29,8 +29,8 @@ class BulkFilterSchema(RequestFilterSchema, StrictInput):
 
     @post_load
     def _build_filter(self, data: dict[str, Any], **_: Any) -> RequestFilter:
-        provider = data.pop("provider")
-        return RequestFilter(**data, providers=None if provider is None else [provider])
+        providers = pop_provider_names(data)
+        return RequestFilter(**data, providers=providers)
 
 
 class BulkActionSchema(StrictInput):

@@ -6,10 +6,13 @@ from receiver.domain.filters import CallbackFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import PositionCursor
 from receiver.schemas.api.common import (
+    AccountName,
     ActionSchema,
     ListQuerySchema,
     PageCursor,
+    ProviderName,
     Rfc3339DateTime,
+    account_filter,
     provider_filter,
 )
 from receiver.schemas.fields import UTCDateTime
@@ -30,6 +33,7 @@ class CallbackQuerySchema(ListQuerySchema):
     filter_class = CallbackFilter
 
     provider = provider_filter()
+    account = account_filter()
     verdict = fields.String(
         load_default=None, validate=validate.OneOf(VERDICTS), metadata={"description": "only with this verdict"}
     )
@@ -47,7 +51,8 @@ class CallbackSummarySchema(Schema):
     """A callback in a list."""
 
     id = fields.UUID(metadata={"description": "our id of the callback"})
-    provider = fields.String(metadata={"description": "the provider that sent it"})
+    provider = ProviderName("the provider that sent it")
+    account = AccountName()
     received_at = UTCDateTime(metadata={"description": "when it was received"})
     verdict = fields.String(validate=validate.OneOf(VERDICTS), metadata={"description": _VERDICT})
     method = fields.String(metadata={"description": "its HTTP method"})

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from marshmallow import RAISE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
-from receiver.domain.accounts import NAME_PATTERN
+from receiver.domain.accounts import NAME_PATTERN, join_account, split_account
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import BaseCursor, Cursor, PageRequest
 from receiver.domain.targets import MAX_URL_LENGTH
@@ -121,7 +121,8 @@ class PageCursor(fields.String):
 class ListQuerySchema(StrictInput):
     """The query of a list; loads to a `PageRequest` as `page`, and the filter of the list as `filter`.
 
-    The fields of a subclass are those of its `filter_class`, but for `provider`, which is the only one of `providers`.
+    The fields of a subclass are those of its `filter_class`, but for `provider` and `account`, which name the only one
+    of `providers`.
     """
 
     filter_class: ClassVar[Callable[..., object] | None] = None
@@ -136,15 +137,72 @@ class ListQuerySchema(StrictInput):
         cursor, limit = data.pop("cursor"), data.pop("limit")
         query: dict[str, Any] = {"page": PageRequest(cursor, limit)}
         if self.filter_class is not None:
-            provider = data.pop("provider")
-            query["filter"] = self.filter_class(**data, providers=None if provider is None else [provider])
+            providers = pop_provider_names(data)
+            query["filter"] = self.filter_class(**data, providers=providers)
         return query
 
 
-def provider_filter(description: str = "only of this provider") -> fields.String:
+def provider_filter(description: str = "only of this provider, its accounts included") -> fields.String:
     """Return the field of a filter by provider name."""
-    is_name = validate.Regexp(rf"^{NAME_PATTERN}\Z", error="Not a valid provider name.")
+    is_name = validate.Regexp(rf"^{NAME_PATTERN}\Z", error="Not a valid provider name; an account is given apart.")
     return fields.String(load_default=None, validate=is_name, metadata={"description": description})
+
+
+def account_field() -> Text:
+    """Return the field of the account in a submission.
+
+    It has no default, so that a submission from before the field existed still has the same fingerprint.
+    """
+    description = "the account at the provider, of those that are configured; null for none"
+    return Text(allow_none=True, max_length=63, metadata={"description": description})
+
+
+def account_filter() -> fields.String:
+    """Return the field of a filter by the account of a provider."""
+    is_name = validate.Regexp(rf"^{NAME_PATTERN}\Z", error="Not a valid account name.")
+    description = "only of this account of `provider`"
+    return fields.String(load_default=None, validate=is_name, metadata={"description": description})
+
+
+def pop_provider_names(data: dict[str, Any]) -> list[str] | None:
+    """Remove `provider` and `account` from a query and return the names of a filter; None for all providers.
+
+    Raises:
+        ValidationError: there is an account without its provider.
+    """
+    provider, account = data.pop("provider"), data.pop("account", None)
+    if provider is None and account is not None:
+        raise ValidationError({"account": ["Must be combined with provider."]})
+    return None if provider is None else [join_account(provider, account)]
+
+
+class ProviderName(fields.String):
+    """The provider of an item, without its account."""
+
+    def __init__(self, description: str, **kwargs: Any) -> None:
+        super().__init__(dump_only=True, metadata={"description": description}, **kwargs)
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str | None:
+        return None if value is None else split_account(value).provider
+
+
+class AccountName(fields.String):
+    """The account of the provider of an item; null for a provider without accounts.
+
+    Args:
+        attribute: the attribute of the item that has the name of its provider.
+    """
+
+    def __init__(self, attribute: str = "provider") -> None:
+        super().__init__(
+            attribute=attribute,
+            dump_only=True,
+            allow_none=True,
+            metadata={"description": "the account at the provider; null for the provider without an account"},
+        )
+
+    def _serialize(self, value: Any, *_: Any, **__: Any) -> str | None:
+        return None if value is None else split_account(value).account
 
 
 def client_metadata() -> fields.Dict:

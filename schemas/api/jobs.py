@@ -6,13 +6,17 @@ from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import Effect, EventSource, JobStatus
 from receiver.domain.paging import ReceiptCursor
 from receiver.schemas.api.common import (
+    AccountName,
     ListQuerySchema,
     NotifiedInputSchema,
     PageCursor,
+    ProviderName,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
     UUIDString,
+    account_field,
+    account_filter,
     client_metadata,
     provider_filter,
 )
@@ -39,6 +43,7 @@ class JobQuerySchema(ListQuerySchema):
 
     status = fields.Enum(JobStatus, by_value=True, load_default=None, metadata={"description": "only with this status"})
     provider = provider_filter()
+    account = account_filter()
     reference = Text(load_default=None, metadata={"description": "only with this reference of the provider"})
     request_id = UUIDString(load_default=None, metadata={"description": "only of this request"})
     disputed = QueryBoolean(load_default=None, metadata={"description": "only disputed jobs, or only others"})
@@ -59,6 +64,7 @@ class TrackingSchema(NotifiedInputSchema):
     """A reference of a job that the client obtained from the provider itself."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider that does the job"})
+    account = account_field()
     reference = Text(required=True, metadata={"description": "the provider's reference, as its callbacks contain it"})
     metadata = client_metadata()
     deadline = Rfc3339DateTime(
@@ -88,7 +94,8 @@ class JobSchema(Schema):
     """A job, without its events."""
 
     id = fields.UUID(metadata={"description": "our id of the job"})
-    provider = fields.String(metadata={"description": "the provider that does it"})
+    provider = ProviderName("the provider that does it")
+    account = AccountName()
     reference = fields.String(metadata={"description": "the provider's reference"})
     request_id = fields.UUID(allow_none=True, metadata={"description": "its request; null while it is `unmatched`"})
     status = fields.Enum(JobStatus, by_value=True, metadata={"description": _STATUS})

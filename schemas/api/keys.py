@@ -75,11 +75,14 @@ class NewKeySchema(StrictInput):
         metadata={"description": "what the key may do; `admin` includes the other scopes"},
     )
     providers = fields.List(
-        Text(max_length=63),
+        Text(max_length=127),
         load_default=None,
         allow_none=True,
         validate=validate.Length(min=1, max=1_000),
-        metadata={"description": "the only providers that the key may use; by default all"},
+        metadata={
+            "description": "the only providers that the key may use, with all their accounts, or `PROVIDER/ACCOUNT`; "
+            "by default all"
+        },
     )
     per_minute = JsonInteger(
         load_default=None,

@@ -5,10 +5,13 @@ from marshmallow import Schema, fields, validate
 from receiver.domain.filters import NotificationFilter
 from receiver.domain.notifications import NotificationStatus, NotificationType
 from receiver.schemas.api.common import (
+    AccountName,
     ActionSchema,
     ListQuerySchema,
+    ProviderName,
     Rfc3339DateTime,
     UUIDString,
+    account_filter,
     list_of,
     provider_filter,
 )
@@ -87,7 +90,8 @@ class NotificationQuerySchema(ListQuerySchema):
     status = fields.Enum(
         NotificationStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
-    provider = provider_filter("only about requests to this provider")
+    provider = provider_filter("only about requests to this provider, its accounts included")
+    account = account_filter()
     request_id = UUIDString(load_default=None, metadata={"description": "only about this request"})
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
@@ -102,7 +106,8 @@ class NotificationRecordSchema(Schema):
         allow_none=True, metadata={"description": "URL that it is sent to; null once its body is no longer stored"}
     )
     request_id = fields.UUID(metadata={"description": "the request that it is about"})
-    provider = fields.String(allow_none=True, metadata={"description": "the provider of the request"})
+    provider = ProviderName("the provider of the request", allow_none=True)
+    account = AccountName()
     job_ids = fields.List(fields.UUID(), metadata={"description": "the jobs in it, the first 100 of them"})
     status = fields.Enum(NotificationStatus, by_value=True, metadata={"description": _STATUS})
     detail = fields.String(allow_none=True, metadata={"description": "the reason for the status"})

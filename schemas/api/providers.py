@@ -1,11 +1,25 @@
 """Schemas of providers and of statistics."""
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, fields, post_load, validate
 
 from receiver.domain.limits import CircuitState
+from receiver.domain.paging import NameCursor, PageRequest
 from receiver.domain.sending import PauseCause
-from receiver.schemas.api.common import StrictInput, provider_filter
-from receiver.schemas.fields import UTCDateTime
+from receiver.schemas.api.common import (
+    MAX_PAGE_SIZE,
+    AccountName,
+    PageCursor,
+    ProviderName,
+    QueryInteger,
+    ReasonSchema,
+    StrictInput,
+    account_filter,
+    pop_provider_names,
+    provider_filter,
+)
+from receiver.schemas.fields import Text, UTCDateTime
 from receiver.signatures.base import Trust
 
 REFUSAL_REASONS = (
@@ -82,7 +96,8 @@ def _configured() -> fields.Boolean:
 class ProviderSchema(Schema):
     """A provider: a configured one, or one that is not configured any more and of which something needs attention."""
 
-    name = fields.String(metadata={"description": "its name in the configuration"})
+    name = ProviderName("its name in the configuration")
+    account = AccountName("name")
     configured = _configured()
     operations = fields.List(fields.String(), metadata={"description": "the operations that it offers"})
     paused = fields.Boolean(metadata={"description": "whether sending to it is paused"})
@@ -156,10 +171,43 @@ class ProviderSchema(Schema):
     secrets = fields.List(fields.Nested(SecretUseSchema), metadata={"description": "its signing secrets"})
 
 
-class StatsQuerySchema(StrictInput):
-    """The query of the statistics."""
+class ProviderQuerySchema(StrictInput):
+    """The query of the list of providers; loads to a `PageRequest` as `page`, and names as `providers`."""
 
     provider = provider_filter()
+    account = account_filter()
+    limit = QueryInteger(
+        load_default=MAX_PAGE_SIZE,
+        validate=validate.Range(1, MAX_PAGE_SIZE),
+        metadata={"description": "maximum number of items"},
+    )
+    cursor = PageCursor(NameCursor)
+
+    @post_load
+    def _build_query(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"page": PageRequest(data["cursor"], data["limit"]), "providers": pop_provider_names(data)}
+
+
+class ProviderActionSchema(ReasonSchema):
+    """An operator's action on a provider with all its accounts, or on one account."""
+
+    account = Text(
+        load_default=None,
+        allow_none=True,
+        max_length=63,
+        metadata={"description": "only this account; by default the provider and all its accounts"},
+    )
+
+
+class StatsQuerySchema(StrictInput):
+    """The query of the statistics; loads to names as `providers`."""
+
+    provider = provider_filter()
+    account = account_filter()
+
+    @post_load
+    def _build_query(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"providers": pop_provider_names(data)}
 
 
 class DurationsSchema(Schema):
@@ -196,7 +244,8 @@ class CountsSchema(Schema):
 class ProviderStatsSchema(CountsSchema):
     """The statistics of one provider."""
 
-    name = fields.String(metadata={"description": "the provider's name"})
+    name = ProviderName("the provider's name")
+    account = AccountName("name")
     configured = _configured()
     seconds_to_final = fields.Nested(DurationsSchema, metadata={"description": "how long its jobs take"})
     oldest_open_job = fields.Nested(

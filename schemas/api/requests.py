@@ -10,13 +10,17 @@ from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
 from receiver.schemas.api.common import (
     NOTIFY_EVENTS,
+    AccountName,
     ActionSchema,
     JsonInteger,
     ListQuerySchema,
     NotifiedInputSchema,
+    ProviderName,
     QueryBoolean,
     Rfc3339DateTime,
     StrictInput,
+    account_field,
+    account_filter,
     client_metadata,
     provider_filter,
 )
@@ -40,6 +44,7 @@ class SubmissionSchema(NotifiedInputSchema):
     """A request to submit to a provider."""
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
+    account = account_field()
     operation = Text(required=True, max_length=100, metadata={"description": "the operation of the provider"})
     payload = fields.Dict(
         keys=fields.String(),
@@ -119,6 +124,7 @@ class RequestFilterSchema(Schema):
         RequestStatus, by_value=True, load_default=None, metadata={"description": "only with this status"}
     )
     provider = provider_filter()
+    account = account_filter()
     operation = Text(load_default=None, max_length=100, metadata={"description": "only of this operation"})
     created_from = Rfc3339DateTime(load_default=None, metadata={"description": "created at this time or later"})
     created_to = Rfc3339DateTime(load_default=None, metadata={"description": "created before this time"})
@@ -192,7 +198,8 @@ class RequestSummarySchema(Schema):
     """A request in a list."""
 
     id = fields.UUID(metadata={"description": "our id of the request"})
-    provider = fields.String(metadata={"description": "the provider to send it to"})
+    provider = ProviderName("the provider to send it to")
+    account = AccountName()
     operation = fields.String(metadata={"description": "the operation of the provider"})
     payload = fields.Dict(allow_none=True, metadata={"description": "as it was submitted; null once it is erased"})
     metadata = fields.Dict(metadata={"description": "as it was submitted"})

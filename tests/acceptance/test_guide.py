@@ -58,12 +58,15 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     for name in ("ca.pem", "client.pem"):
         write_certificate(tmp_path / name, name)
     (tmp_path / "client.key").symlink_to(tmp_path / "client.pem")
+    for path in re.findall(r"file:([a-z/-]+)", config.read_text()):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"a-value-of-{path.replace('/', '-')}")
     environ = {name: f"a-value-of-{name.lower()}" for name in re.findall(r"env:([A-Z_]+)", config.read_text())}
     settings = load_settings({"RECEIVER_CONFIG": str(config), **environ})
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
         *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
-        *("payouts", "push-payments"),
+        *("payouts", "push-payments", "voice/north", "voice/south"),
     }
 
 

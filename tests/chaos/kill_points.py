@@ -15,7 +15,7 @@ import gevent
 
 from receiver.exchange import loop
 from receiver.exchange.client import HttpClient
-from receiver.exchange.connections import Connection as HttpConnection
+from receiver.exchange.connections import HttpConnection
 from receiver.outbound import send, sweep
 from receiver.store.connections import Connection
 from receiver.store.requests import AttemptOutcome

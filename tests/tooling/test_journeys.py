@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 GUIDE = Path(__file__).parents[2] / "docs" / "architecture.md"
-MAX_FILES = {"callback": 15, "poll": 24, "notified end": 30}
+MAX_FILES = {"callback": 15, "poll": 24, "notified end": 32}
 
 
 @pytest.fixture(scope="module")

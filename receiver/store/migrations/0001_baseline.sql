@@ -41,7 +41,7 @@ CREATE TABLE concurrency_shares (
 -- Credentials that a provider refused. Nothing is sent with them, while workers with other credentials go on.
 CREATE TABLE refused_credentials (
     provider text NOT NULL,
-    -- an iterated hash of the credentials, never the credentials; empty for a provider without credentials
+    -- a keyed hash of the credentials, never the credentials; empty for a provider without credentials
     fingerprint text NOT NULL,
     refused_at timestamptz NOT NULL,
     reason text NOT NULL,

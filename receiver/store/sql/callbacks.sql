@@ -30,7 +30,7 @@ FROM (
             AND (%(received_to)s::timestamptz IS NULL OR received_at < %(received_to)s)
         ORDER BY received_at DESC, id DESC LIMIT %(limit)s
     ) AS item
-    WHERE %(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[])
+    WHERE %(providers)s::text[] IS NULL OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[]
     ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 ) AS page JOIN callbacks AS callback ON callback.id = page.id
 ORDER BY sort_time DESC, callback.id DESC

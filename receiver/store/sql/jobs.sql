@@ -35,7 +35,7 @@ FROM (
                 SELECT FROM requests WHERE requests.id = job.request_id AND requests.client = %(client)s OFFSET 0))
         ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
     ) AS item
-    WHERE %(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[])
+    WHERE %(providers)s::text[] IS NULL OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[]
     ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 ) AS page JOIN jobs AS job ON job.id = page.id
 ORDER BY sort_time DESC, job.id DESC
@@ -52,7 +52,7 @@ WHERE status = ANY(%(statuses)s::text[]) AND sort_time IS NOT NULL
     AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[] || ARRAY(
         SELECT job_id FROM reference_generations WHERE first_job_id = ANY(%(ids)s::uuid[]))))
     AND (%(request_ids)s::uuid[] IS NULL OR request_id = ANY(%(request_ids)s::uuid[]))
-    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+    AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
     AND (%(before)s::timestamptz IS NULL OR (sort_time, id) < (%(before)s, %(before_id)s::uuid))
     AND (%(accepted_from)s::timestamptz IS NULL OR accepted_at >= %(accepted_from)s)
     AND (%(accepted_to)s::timestamptz IS NULL OR accepted_at < %(accepted_to)s)

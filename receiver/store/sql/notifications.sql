@@ -101,7 +101,7 @@ FROM (
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
             AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s::uuid[]))
             AND (%(client)s::text IS NULL OR client = %(client)s)
-            AND (%(providers)s::text[] IS NULL OR metadata ->> 'provider' = ANY(%(providers)s::text[]))
+            AND (%(providers)s::text[] IS NULL OR ARRAY[metadata ->> 'provider', split_part(metadata ->> 'provider', '/', 1)] && %(providers)s::text[])
             AND (%(before)s::timestamptz IS NULL OR (created_at, id) < (%(before)s, %(before_id)s::uuid))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)

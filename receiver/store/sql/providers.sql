@@ -1,16 +1,18 @@
--- name: pause_provider
--- Pause a provider until an operator resumes it. An existing pause keeps its time and reason.
-INSERT INTO providers (name, paused_at, pause_reason) VALUES (%(name)s, now(), %(reason)s)
+-- name: pause_providers
+-- Pause providers until an operator resumes them. An existing pause keeps its time and reason.
+INSERT INTO providers (name, paused_at, pause_reason)
+SELECT name, now(), %(reason)s FROM unnest(%(names)s::text[]) AS provider(name) ORDER BY name
 ON CONFLICT (name) DO UPDATE SET paused_at = excluded.paused_at, pause_reason = excluded.pause_reason
 WHERE providers.paused_at IS NULL
 
--- name: resume_provider
--- End the pause of a provider.
-UPDATE providers SET paused_at = NULL, pause_reason = NULL WHERE name = %(name)s
+-- name: resume_providers
+-- End the pauses of providers. Lock their rows in the order in which every transaction locks them.
+UPDATE providers SET paused_at = NULL, pause_reason = NULL WHERE name = ANY(ARRAY(
+    SELECT name FROM providers WHERE name = ANY(%(names)s::text[]) ORDER BY name FOR NO KEY UPDATE))
 
 -- name: delete_refusals
--- Delete all refusals of a provider, so that all credentials are tried again.
-DELETE FROM refused_credentials WHERE provider = %(name)s
+-- Delete all refusals of providers, so that all credentials are tried again.
+DELETE FROM refused_credentials WHERE provider = ANY(%(names)s::text[])
 
 -- name: find_pauses
 -- Return the paused providers with the time, reason and cause of the pause: an operator, or a refusal of the

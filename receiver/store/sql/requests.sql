@@ -219,7 +219,7 @@ FROM (
                 OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
         ORDER BY created_at DESC, id DESC LIMIT %(limit)s
     ) AS item
-    WHERE (%(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[]))
+    WHERE (%(providers)s::text[] IS NULL OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR source.operation = %(operation)s)
     ORDER BY sort_time DESC, id DESC LIMIT %(limit)s
 ) AS page JOIN requests AS request ON request.id = page.id
@@ -237,7 +237,7 @@ WHERE entry.key = %(key)s AND entry.value = %(value)s
     AND (%(created_from)s::timestamptz IS NULL OR entry.created_at >= %(created_from)s)
     AND (%(created_to)s::timestamptz IS NULL OR entry.created_at < %(created_to)s)
     AND status = ANY(%(statuses)s::text[])
-    AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+    AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
     AND (%(operation)s::text IS NULL OR operation = %(operation)s)
     AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
     AND (%(client)s::text IS NULL OR client = %(client)s AND provider <> 'notify')

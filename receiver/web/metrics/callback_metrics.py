@@ -21,6 +21,7 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from receiver.domain.accounts import split_account
 from receiver.inbound.receive import CallbackBatcher
 from receiver.store.database import Database
 from receiver.store.reading import Reader
@@ -77,9 +78,11 @@ class CallbackMetrics:
         if directory:
             Path(directory).mkdir(parents=True, exist_ok=True)
             self._registry.register(_MultiprocessCollector(Path(directory)))
-        self._create_metrics(None if directory else self._registry, providers)
+        self._create_metrics(None if directory else self._registry)
         self._store_metrics = StoreMetrics(database, None if directory else self._registry)
-        self._registry.register(DatabaseCollector(database, reader, providers))
+        self._database_collector = DatabaseCollector(database, reader, providers)
+        self._registry.register(self._database_collector)
+        self.configure(providers)
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()
@@ -89,6 +92,14 @@ class CallbackMetrics:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self._thread.start()
+
+    def configure(self, providers: Collection[str]) -> None:
+        """Serve the metrics of these providers from now on; counters of an account once they count something."""
+        self._database_collector.configure(providers)
+        for provider in providers:
+            if split_account(provider).account is None:
+                for outcome in _INITIAL_OUTCOMES:
+                    self._callbacks.labels(provider, outcome)
 
     def record_api_call(self, operation: str, status: int) -> None:
         """Count a call of an API operation."""
@@ -108,7 +119,7 @@ class CallbackMetrics:
         self._closing.set()
         self._thread.join()
 
-    def _create_metrics(self, registry: CollectorRegistry | None, providers: Collection[str]) -> None:
+    def _create_metrics(self, registry: CollectorRegistry | None) -> None:
         self._callbacks = Counter(
             "receiver_callbacks_total",
             "Responses to callbacks, by outcome.",
@@ -160,8 +171,6 @@ class CallbackMetrics:
         self._callbacks.labels(UNKNOWN_PROVIDER, _OUTCOMES[404])
         for outcome in _INITIAL_OUTCOMES:
             self._durations.labels(outcome)
-            for provider in providers:
-                self._callbacks.labels(provider, outcome)
         check_prometheus_client(self._durations.labels(_ACKNOWLEDGED))
 
     def _run(self) -> None:

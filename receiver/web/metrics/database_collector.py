@@ -8,7 +8,7 @@ is one. Whether anything moves is read from the primary: on a replica that is be
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,13 +76,17 @@ class DatabaseCollector(Collector):
     def __init__(self, database: Database, reader: Reader, providers: Collection[str]) -> None:
         self._database = database
         self._reader = reader
-        self._providers = sorted(providers)
+        self._providers: Sequence[str] = sorted(providers)
         self._lock = threading.Lock()
         self._finished = threading.Event()
         self._finished.set()
         self._next_read_at = time.monotonic()
         self._connected = False
         self._snapshot: _Snapshot | None = None
+
+    def configure(self, providers: Collection[str]) -> None:
+        """Serve the metrics of these providers from the next read on."""
+        self._providers = sorted(providers)
 
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges; only `receiver_database_up` if the database is unavailable."""
@@ -109,9 +113,10 @@ class DatabaseCollector(Collector):
         try:
             with closing(self._database.connect(limit_s=API_LIMIT_S)) as connection, translate_errors():
                 self._connected = True
-                statistics = self._reader.read(self._read_statistics, connection)
+                providers = self._providers
+                statistics = self._reader.read(lambda reading: _read_statistics(reading, providers), connection)
                 paused = {pause.name for pause in find_pauses(connection)}
-                limits = {row.provider: row for row, _ in find_limits(connection, self._providers)}
+                limits = {row.provider: row for row, _ in find_limits(connection, providers)}
                 self._snapshot = _Snapshot(
                     statistics,
                     count_workers(connection),
@@ -128,15 +133,16 @@ class DatabaseCollector(Collector):
         finally:
             self._finished.set()
 
-    def _read_statistics(self, connection: Connection) -> _Statistics:
-        counts = count_by_provider(connection)
-        names = sorted(counts.keys() | set(self._providers))
-        return _Statistics(
-            {name: counts.get(name, Counts()) for name in names},
-            count_attention(connection, names, [*self._providers, PROVIDER_NAME]),
-            find_completion_stats(connection, names),
-            find_callback_stats(connection, self._providers),
-        )
+
+def _read_statistics(connection: Connection, providers: Sequence[str]) -> _Statistics:
+    counts = count_by_provider(connection)
+    names = sorted(counts.keys() | set(providers))
+    return _Statistics(
+        {name: counts.get(name, Counts()) for name in names},
+        count_attention(connection, names, [*providers, PROVIDER_NAME]),
+        find_completion_stats(connection, names),
+        find_callback_stats(connection, providers),
+    )
 
 
 def _build_counts(counts: Mapping[str, Counts]) -> Iterator[Metric]:

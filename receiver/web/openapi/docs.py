@@ -4,7 +4,7 @@ With a valid key they show more: the networks that providers call from, and the 
 """
 
 from base64 import b64encode
-from functools import cache
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.resources import files
 
@@ -21,8 +21,37 @@ from receiver.web.v1 import api
 _VARY = {"Vary": "Authorization"}
 
 
-def build_docs_blueprint(settings: Settings) -> Blueprint:
-    """Build the blueprint that serves the reference; each form is built on its first call and cached."""
+class _Reference:
+    """The reference in each form, built when it is first needed and again when the settings have changed."""
+
+    def __init__(self, get_settings: Callable[[], Settings]) -> None:
+        self._get_settings = get_settings
+        self._settings: Settings | None = None
+        self._documents: dict[bool, bytes] = {}
+        self._pages: dict[bool, ReferencePage] = {}
+
+    def build_document(self, *, is_public: bool) -> bytes:
+        """Return the OpenAPI document as JSON."""
+        settings = self._get_settings()
+        if settings is not self._settings:
+            self._settings, self._documents, self._pages = settings, {}, {}
+        documents = self._documents
+        if is_public not in documents:
+            documents[is_public] = orjson.dumps(build_document(settings, api.operations, is_public=is_public))
+        return documents[is_public]
+
+    def build_page(self, *, is_public: bool) -> ReferencePage:
+        """Return the document as a page for people."""
+        document = self.build_document(is_public=is_public)
+        pages = self._pages
+        if is_public not in pages:
+            pages[is_public] = ReferencePage(orjson.loads(document))
+        return pages[is_public]
+
+
+def build_docs_blueprint(get_settings: Callable[[], Settings]) -> Blueprint:
+    """Build the blueprint that serves the reference for the settings in use."""
+    reference = _Reference(get_settings)
     docs = Blueprint("docs", __name__, template_folder="templates")
     style = (files("receiver.web.openapi") / "templates/docs.css").read_text(encoding="utf-8")
     headers = {
@@ -31,25 +60,17 @@ def build_docs_blueprint(settings: Settings) -> Blueprint:
         "Referrer-Policy": "no-referrer",
     }
 
-    @cache
-    def document(*, is_public: bool) -> bytes:
-        return orjson.dumps(build_document(settings, api.operations, is_public=is_public))
-
-    @cache
-    def page(*, is_public: bool) -> str:
-        reference = ReferencePage(orjson.loads(document(is_public=is_public)))
-        return render_template("docs.html", page=reference, style=Markup(style))  # noqa: S704  # our own style sheet
-
     @docs.get("/openapi.json")
     def show_openapi() -> Response:
         """Return the OpenAPI document."""
-        content = document(is_public=not has_unrestricted_key())
+        content = reference.build_document(is_public=not has_unrestricted_key())
         return Response(content, headers=_VARY, content_type="application/json")
 
     @docs.get("/docs")
     def show_docs() -> Response:
         """Return the reference as a page for people."""
-        content = page(is_public=not has_unrestricted_key())
+        page = reference.build_page(is_public=not has_unrestricted_key())
+        content = render_template("docs.html", page=page, style=Markup(style))  # noqa: S704  # our own style sheet
         return Response(content, headers=headers | _VARY, content_type="text/html; charset=utf-8")
 
     return docs

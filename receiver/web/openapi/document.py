@@ -5,13 +5,13 @@ the webhook notifications.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from apispec import APISpec
 
-from receiver.domain.accounts import NAME_PATTERN
+from receiver.domain.accounts import NAME_PATTERN, list_base_names
 from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
@@ -36,6 +36,7 @@ from receiver.web.openapi.parts import (
     describe_header,
     describe_problem,
 )
+from receiver.web.openapi.submissions import MAX_LISTED_ACCOUNTS, list_submittable_operations
 from receiver.web.openapi.webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
@@ -142,7 +143,7 @@ def _describe_path_parameters(
     operation: ApiOperation, example: Example, providers: Mapping[str, Provider]
 ) -> Iterable[dict[str, Any]]:
     for converter, name in _VARIABLE.findall(operation.path):
-        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(providers)
+        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(list_base_names(providers))
         yield {"in": "path", "name": name, "required": True, "schema": schema, "example": example.path[name]}
 
 
@@ -225,25 +226,28 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     providers = settings.providers
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
-    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
+    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(
+        {*providers, *list_base_names(providers)}
+    )
     general = schemas["Submission"]
     general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
     variants: list[dict[str, str]] = []
-    for name, provider in sorted(providers.items()):
-        for operation, configured in provider.operations.items():
-            payload, variant = f"Payload.{name}.{operation}", f"Submission.{name}.{operation}"
-            schemas |= _build_components(payload, configured.build_payload_schema())
-            properties = {
-                "provider": {"type": "string", "enum": [name]},
-                "operation": {"type": "string", "enum": [operation]},
-                "payload": {"$ref": f"#/components/schemas/{payload}"},
-            }
-            schemas[variant] = {
-                **general,
-                "description": f"A request to submit to {name} with its operation `{operation}`.",
-                "properties": {**general["properties"], **properties},
-            }
-            variants.append({"$ref": f"#/components/schemas/{variant}"})
+    for item in list_submittable_operations(providers):
+        payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"
+        schemas |= _build_components(payload, item.operation.build_payload_schema())
+        properties = {
+            "provider": {"type": "string", "enum": [item.provider]},
+            "account": item.account_schema,
+            "operation": {"type": "string", "enum": [item.name]},
+            "payload": {"$ref": f"#/components/schemas/{payload}"},
+        }
+        schemas[variant] = {
+            **general,
+            "description": f"A request to submit to {item.provider} with its operation `{item.name}`.",
+            "properties": {**general["properties"], **properties},
+            "required": [*general["required"], *(["account"] if item.requires_account else [])],
+        }
+        variants.append({"$ref": f"#/components/schemas/{variant}"})
     if variants:
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
 
@@ -254,10 +258,12 @@ def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: b
     return {} if is_public else {"pattern": notify_targets.pattern}
 
 
-def _build_name_schema(providers: Mapping[str, Provider]) -> dict[str, Any]:
-    """Build the schema of a provider's name."""
-    names: dict[str, Any] = {"enum": sorted(providers)} if providers else {"pattern": f"^{NAME_PATTERN}$"}
-    return {"type": "string", **names}
+def _build_name_schema(configured: Collection[str]) -> dict[str, Any]:
+    """Build the schema of one of these names of providers; long lists of them are left out."""
+    names = sorted(configured)
+    if names and len(names) <= MAX_LISTED_ACCOUNTS:
+        return {"type": "string", "enum": names}
+    return {"type": "string", "pattern": f"^{NAME_PATTERN}(/{NAME_PATTERN})?$"}
 
 
 def _build_components(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:

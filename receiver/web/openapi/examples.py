@@ -6,6 +6,7 @@ from typing import Any
 
 from receiver.domain.notifications import NotificationType
 from receiver.providers.base import Provider
+from receiver.web.openapi.submissions import list_submittable_operations
 
 REQUEST_ID = "0197e6a5-7f0c-7c3e-9d43-5b8f3a1c2d4e"
 JOB_ID = "5f0c8f4c-5d0e-5a39-8a6f-0c1d3c3b9a77"
@@ -91,11 +92,14 @@ def build_example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> 
 def _build_submissions(providers: Mapping[str, Provider]) -> Mapping[str, Mapping[str, Any]]:
     """Build a submission for each configured operation."""
     submissions: dict[str, Mapping[str, Any]] = {}
-    for name, provider in sorted(providers.items()):
-        for operation, configured in provider.operations.items():
-            schema = configured.build_payload_schema()
-            payload = build_example(schema, schema.get("$defs", {}))
-            submissions[f"{operation} of {name}"] = _build_submission(name, operation, payload)
+    for item in list_submittable_operations(providers):
+        schema = item.operation.build_payload_schema()
+        payload = build_example(schema, schema.get("$defs", {}))
+        account = {"account": item.accounts[0]} if item.requires_account else {}
+        submissions[f"{item.name} of {item.provider}"] = {
+            **_build_submission(item.provider, item.name, payload),
+            **account,
+        }
     return submissions or {"no provider is configured": _build_submission("acme", "render", {"template": "welcome"})}
 
 
@@ -107,6 +111,7 @@ def _build_request_examples(submissions: Mapping[str, Mapping[str, Any]], provid
     first = next(iter(submissions.values()))
     queued = {
         "id": REQUEST_ID,
+        "account": None,
         **first,
         "status": "queued",
         "detail": None,
@@ -215,15 +220,16 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
 
 
 def _build_callback_examples(provider: str) -> Mapping[str, Example]:
-    summary = {
+    summary: dict[str, Any] = {
         "id": CALLBACK_ID,
         "provider": provider,
+        "account": None,
         "received_at": _NOON.format(9),
         "verdict": "refused",
         "method": "POST",
         "errors": {"timestamp": ["400 seconds old"]},
     }
-    detail = {
+    detail: dict[str, Any] = {
         **summary,
         "target": f"/callbacks/{provider}",
         "caller_address": "203.0.113.7",
@@ -279,6 +285,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
     }
     provider = {
         "name": name,
+        "account": None,
         "configured": True,
         "operations": [operation],
         "paused": False,
@@ -314,6 +321,7 @@ def _build_provider_examples(name: str, operation: str) -> Mapping[str, Example]
     }
     provider_stats = {
         "name": name,
+        "account": None,
         "configured": True,
         **counts,
         "seconds_to_final": {"p50": 7.5, "p95": 30.1, "p99": 61.8, "jobs": 90},
@@ -344,6 +352,7 @@ def _build_notification_examples(provider: str) -> Mapping[str, Example]:
         "url": "https://shop.example/notifications",
         "request_id": REQUEST_ID,
         "provider": provider,
+        "account": None,
         "job_ids": [JOB_ID],
         "status": "queued",
         "detail": "503: the client did not accept the notification with a 2xx status.",
@@ -418,6 +427,7 @@ def _build_job(provider: str) -> dict[str, Any]:
     return {
         "id": JOB_ID,
         "provider": provider,
+        "account": None,
         "reference": "ref-1",
         "request_id": REQUEST_ID,
         "status": "accepted",

@@ -6,6 +6,7 @@ Tokens and secrets are not part of the document. All providers get the same resp
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from receiver.domain.accounts import build_callback_path, join_account, split_account
 from receiver.domain.documents.media_types import USUAL_MEDIA_TYPES
 from receiver.domain.notifications import NotificationType
 from receiver.providers.base import Provider
@@ -62,11 +63,12 @@ def describe_webhooks(settings: Settings, *, is_public: bool = False) -> dict[st
 
     If the document is public, it contains no networks.
     """
-    callbacks = {
-        f"callback of {name}": _describe_callback(settings, name, provider.callbacks.settings, is_public=is_public)
-        for name, provider in sorted(settings.providers.items())
-        if provider.callbacks
-    }
+    callbacks: dict[str, Any] = {}
+    for name, provider in sorted(settings.providers.items()):
+        base, account = split_account(name)
+        key = f"callback of {base}" if account is None else f"callback of an account of {base}"
+        if provider.callbacks and key not in callbacks:
+            callbacks[key] = _describe_callback(settings, name, provider.callbacks.settings, is_public=is_public)
     if not callbacks:
         url = f"{settings.public_url}/callbacks/{{provider}}"
         authentication = "It is authenticated as `receiver.toml` says."
@@ -123,8 +125,12 @@ def _describe_notification(
 def _describe_callback(
     settings: Settings, name: str, callback_settings: CallbackSettings, *, is_public: bool
 ) -> dict[str, Any]:
-    auth = callback_settings.auth
-    url = auth.public_url or f"{settings.public_url}/callbacks/{name}{'/{token}' if auth.tokens else ''}"
+    auth, (base, account) = callback_settings.auth, split_account(name)
+    path = build_callback_path(base if account is None else join_account(base, "{account}"))
+    url = f"{settings.public_url}{path}{'/{token}' if auth.tokens else ''}"
+    if account is None:
+        url = auth.public_url or url
+    name = base if account is None else f"{base}_account"
     for token in auth.tokens:
         url = url.replace(token, "{token}")
     authentication = " ".join(_describe_authentication(auth, is_public=is_public))

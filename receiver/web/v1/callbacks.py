@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import build_callback_path
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobEvent
 from receiver.domain.paging import Page
@@ -132,7 +133,7 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
     detail = extend_fields(
         redacted,
         explanation=redact_explanation(
-            explanation, callback.target, redacted.target if is_admin else f"/callbacks/{callback.provider}/…"
+            explanation, callback.target, redacted.target if is_admin else f"{build_callback_path(callback.provider)}/…"
         ),
         jobs=job_ids,
         actions=actions,

@@ -7,6 +7,7 @@ from uuid import UUID
 from flask import Response, url_for
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import join_account
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
@@ -58,7 +59,7 @@ def track_job(body: dict[str, Any]) -> Response:
     The job is that of a new request, which is accepted and never sent. From then on the job is followed up like any
     other. Callbacks that came first count.
     """
-    require_provider(body["provider"])
+    require_provider(join_account(body["provider"], body.get("account")))
     tracked, operator = TrackedReference(**body, client=current_caller().client), build_operator_action(None)
 
     def track(connection: Connection) -> Response:

@@ -7,6 +7,7 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import list_base_names
 from receiver.domain.paging import Page
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api import keys as schemas
@@ -86,9 +87,11 @@ def _validate_key(body: Mapping[str, Any]) -> None:
         InvalidSubmission: a provider is not configured, or the key has expired already.
     """
     errors: dict[str, list[str]] = {}
-    unknown = sorted(set(body["providers"] or ()) - current_context().providers.keys())
+    providers = current_context().providers
+    base_names = list_base_names(providers)
+    unknown = sorted(set(body["providers"] or ()) - providers.keys() - set(base_names))
     if unknown:
-        configured = ", ".join(sorted(current_context().providers)) or "none"
+        configured = ", ".join(base_names) or "none"
         errors["providers"] = [f"Not configured: {', '.join(unknown)}. Must be one of: {configured}."]
     if body["expires_at"] is not None and body["expires_at"] <= current_context().clock.now():
         errors["expires_at"] = ["Must be in the future."]

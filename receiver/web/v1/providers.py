@@ -1,21 +1,22 @@
 """`/v1/providers` and `/v1/stats`: list, pause and resume providers; statistics."""
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from receiver.domain.access import Scope
+from receiver.domain.accounts import is_included, join_account
 from receiver.domain.limits import ProviderLimits
 from receiver.domain.notifications import NotificationStatus, get_status
-from receiver.domain.paging import Page
+from receiver.domain.paging import NameCursor, Page
 from receiver.domain.sending import RequestStatus
 from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.schemas.api import providers as schemas
 from receiver.schemas.api.common import list_of
-from receiver.store.callbacks import Refusal, SecretUse, list_refusals, list_secret_uses
+from receiver.store.callbacks import Refusal, list_refusals, list_secret_uses
 from receiver.store.connections import Connection
 from receiver.store.limits import find_limits
 from receiver.store.providers import Pause, find_pauses
@@ -50,41 +51,51 @@ _UNCONFIGURED: Mapping[str, Any] = {
 _REDACTED = "[redacted]"
 
 
-@api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)())
-def browse_providers() -> Page[Mapping[str, Any]]:
-    """List the configured providers with their state and callback URLs.
+@api.operation("GET", "/providers", Scope.READ, list_of(schemas.ProviderSchema)(), query=schemas.ProviderQuerySchema())
+def browse_providers(query: dict[str, Any]) -> Page[Mapping[str, Any]]:
+    """List the configured providers with their state and callback URLs, by name; each account is an item.
 
     A provider that is no longer configured is included as long as requests, jobs or callbacks of it need attention.
     """
-    return current_context().reader.read(lambda connection: Page(_build_documents(connection, _list_names(connection))))
+    page = query["page"]
+
+    def read(connection: Connection) -> Page[Mapping[str, Any]]:
+        names = _list_names(connection, query["providers"], page.cursor.name if page.cursor else "")
+        shown = Page.from_rows(names[: page.limit + 1], page.limit, NameCursor)
+        return Page(_build_documents(connection, shown.items), shown.next_cursor)
+
+    return current_context().reader.read(read)
 
 
-@api.action(
+@api.operation(
+    "POST",
     "/providers/<name>/pause",
     Scope.ADMIN,
     _PROVIDER,
+    body=schemas.ProviderActionSchema(),
+    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def pause_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Stop sending to a provider; its requests stay queued. If it is already paused, the first reason stays."""
-    _require_configured(name)
-    with current_context().database.transaction() as connection:
-        operations.pause(connection, name, current_caller().name, body["reason"])
-        return _build_documents(connection, [name])[0]
+    """Stop sending to a provider; its requests stay queued. If it is already paused, the first reason stays.
+
+    Without `account`, the provider and all its accounts are paused; the first of them is shown.
+    """
+    return _perform_action(operations.pause, name, body)
 
 
-@api.action(
+@api.operation(
+    "POST",
     "/providers/<name>/resume",
     Scope.ADMIN,
     _PROVIDER,
+    body=schemas.ProviderActionSchema(),
+    optional_body=True,
     problems={ProblemType.NOT_FOUND: _NOT_FOUND},
 )
 def resume_provider(name: str, body: dict[str, Any]) -> Mapping[str, Any]:
-    """Resume sending to a provider."""
-    _require_configured(name)
-    with current_context().database.transaction() as connection:
-        operations.resume(connection, name, current_caller().name, body["reason"])
-        return _build_documents(connection, [name])[0]
+    """Resume sending to a provider; without `account`, to the provider and all its accounts."""
+    return _perform_action(operations.resume, name, body)
 
 
 @api.operation("GET", "/stats", Scope.READ, schemas.StatsSchema(), query=schemas.StatsQuerySchema())
@@ -93,17 +104,16 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
 
     Providers that are no longer configured are included as long as data of theirs is stored.
     """
-    return current_context().reader.read(lambda connection: _build_stats(connection, query["provider"]))
+    return current_context().reader.read(lambda connection: _build_stats(connection, query["providers"]))
 
 
-def _build_stats(connection: Connection, provider: str | None) -> Mapping[str, Any]:
-    """Build the statistics of all providers that the caller may access, or of one of them."""
+def _build_stats(connection: Connection, providers: Collection[str] | None) -> Mapping[str, Any]:
+    """Build the statistics of all providers that the caller may access, or of some of them."""
     counts = count_by_provider(connection)
-    all_names = counts.keys() | current_context().providers.keys()
-    names = sorted(name for name in all_names if current_caller().can_access(name) and provider in {None, name})
+    names = sorted(_select_names(counts.keys() | current_context().providers.keys(), providers))
     completion = find_completion_stats(connection, names)
     attention = count_attention(connection, names, _configured_names())
-    is_unrestricted = current_caller().providers is None and provider is None
+    is_unrestricted = current_caller().providers is None and providers is None
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
         "notifications": _count_notifications(connection, counts) if is_unrestricted else None,
         "providers": [
@@ -150,9 +160,21 @@ def _sum_by_status(counts: Iterable[Mapping[str, int]]) -> Mapping[str, int]:
     return total
 
 
-def _require_configured(name: str) -> None:
-    if name not in current_context().providers or not current_caller().can_access(name):
+def _select_names(names: Iterable[str], providers: Collection[str] | None) -> list[str]:
+    """Return those of `names` that the caller may access and that `providers` includes; None includes all."""
+    can_access = current_caller().can_access
+    return [name for name in names if can_access(name) and (providers is None or is_included(name, providers))]
+
+
+def _perform_action(action: Callable[..., None], name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Pause or resume a provider with all its accounts, or one account; return the document of the first of them."""
+    providers, subject = current_context().providers, join_account(name, body["account"])
+    names = sorted(_select_names(providers, [subject]))
+    if not names or not current_caller().can_access(subject):
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+    with current_context().database.transaction() as connection:
+        action(connection, subject, current_caller().name, body["reason"], names)
+        return _build_documents(connection, names[:1])[0]
 
 
 def _configured_names() -> Collection[str]:
@@ -160,22 +182,27 @@ def _configured_names() -> Collection[str]:
     return {*current_context().providers, PROVIDER_NAME}
 
 
-def _list_names(connection: Connection) -> list[str]:
-    """Return the providers to list: the configured ones, and those with data that needs attention."""
-    configured, can_access = _configured_names(), current_caller().can_access
-    others = [name for name in list_stored_providers(connection) if name not in configured and can_access(name)]
+def _list_names(connection: Connection, providers: Collection[str] | None, after: str) -> list[str]:
+    """Return the providers to list after a name: the configured ones, and those with data that needs attention."""
+    configured = _configured_names()
+    others = [name for name in _select_names(list_stored_providers(connection), providers) if name not in configured]
     attention = count_attention(connection, others, configured)
-    names = [name for name in others if attention[name].is_needed]
-    return sorted([*filter(can_access, current_context().providers), *names])
+    listed = [name for name in others if attention[name].is_needed]
+    listed += _select_names(current_context().providers, providers)
+    return sorted(name for name in listed if name > after)
 
 
 def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
     """Build the documents of providers."""
     pauses = {pause.name: pause for pause in find_pauses(connection)}
-    secret_uses = list_secret_uses(connection)
+    secret_uses: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for use in list_secret_uses(connection):
+        secret_uses[use.provider][use.fingerprint] = use.last_used_at
     callback_stats = find_callback_stats(connection, names)
     attention = count_attention(connection, names, _configured_names())
-    refusals = list_refusals(connection, names)
+    refusals: dict[str, list[Refusal]] = defaultdict(list)
+    for refusal in list_refusals(connection, names):
+        refusals[refusal.provider].append(refusal)
     limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
     documents: list[Mapping[str, Any]] = []
     for name in names:
@@ -185,10 +212,10 @@ def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mappi
             {
                 "name": name,
                 **_build_state(pauses.get(name), callback_stats[name]),
-                **(_build_configuration(provider, secret_uses) if provider else _UNCONFIGURED),
+                **(_build_configuration(provider, secret_uses[name]) if provider else _UNCONFIGURED),
                 **_build_limits(provider, provider_limits, now),
                 "attention": attention[name],
-                "refusals": [_build_refusal(refusal) for refusal in refusals if refusal.provider == name],
+                "refusals": [_build_refusal(refusal) for refusal in refusals.get(name, ())],
             }
         )
     return documents
@@ -218,8 +245,7 @@ def _build_state(pause: Pause | None, callback_stats: CallbackStats) -> Mapping[
     }
 
 
-def _build_configuration(provider: Provider, secret_uses: Collection[SecretUse]) -> Mapping[str, Any]:
-    last_used_at = {use.fingerprint: use.last_used_at for use in secret_uses if use.provider == provider.name}
+def _build_configuration(provider: Provider, last_used_at: Mapping[str, datetime]) -> Mapping[str, Any]:
     auth = provider.callbacks.settings.auth if provider.callbacks else None
     fingerprints = auth.fingerprints if auth else ()
     return {

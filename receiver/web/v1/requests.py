@@ -58,8 +58,8 @@ def submit_request(body: dict[str, Any]) -> Response:
 
     The request is committed before the response, and sent as soon as its provider's limits allow.
     """
-    require_provider(body["provider"])
     submission = Submission(**body, client=current_caller().client)
+    require_provider(submission.provider_name)
 
     def submit(connection: Connection) -> Response:
         # Validated only now: a submission that was accepted once must not be refused when it is repeated.
@@ -89,9 +89,9 @@ def submit_batch(body: dict[str, Any]) -> Response:
 
     All of them are queued in one transaction, or none. The response lists them in the order of submission.
     """
-    for submission in body["requests"]:
-        require_provider(submission["provider"])
     submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
+    for submission in submissions:
+        require_provider(submission.provider_name)
 
     def submit(connection: Connection) -> Response:
         requests = prepare_requests(current_context().providers, submissions, current_context().settings.notify_targets)

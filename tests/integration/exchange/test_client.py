@@ -12,7 +12,7 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.client import HttpClient
-from receiver.exchange.connections import Connection
+from receiver.exchange.connections import HttpConnection
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
 
@@ -72,7 +72,7 @@ def test_reading_a_large_response_yields_to_other_greenlets() -> None:
     client_socket, server_socket = gevent.socket.socketpair()
     with client_socket, server_socket:
         server_socket.sendall(b"x" * (130 << 10))
-        bounded = Connection(client_socket)
+        bounded = HttpConnection(client_socket)
         bounded.sendall(b"request")
         other = gevent.spawn(take_turns)
         for _ in range(128):

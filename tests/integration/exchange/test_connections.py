@@ -15,7 +15,7 @@ from gevent.socket import socket as Socket  # noqa: N812  # a class
 
 from receiver.domain.sending import NoResponse, Response
 from receiver.exchange.client import HttpClient
-from receiver.exchange.connections import Connection
+from receiver.exchange.connections import HttpConnection
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import OutgoingRequest
 
@@ -237,7 +237,7 @@ def fill_backlog(server: socket.socket) -> list[Socket]:
 def test_connection_knows_whether_it_is_quiet() -> None:
     client_socket, server_socket = gevent.socket.socketpair()
     with client_socket, server_socket:
-        connection = Connection(client_socket)
+        connection = HttpConnection(client_socket)
         assert connection.is_quiet
         server_socket.sendall(b"x")
         assert not connection.is_quiet

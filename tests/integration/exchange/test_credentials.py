@@ -20,7 +20,7 @@ from receiver.store.actions import find_actions
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
-from receiver.store.providers import CredentialRefusal, find_pauses, resume_provider
+from receiver.store.providers import CredentialRefusal, find_pauses, resume_providers
 from receiver.store.requests import claim_requests
 from tests.support.factories import event, provider
 from tests.support.processes import Process, assert_ends_well, running_worker, wait_for
@@ -121,7 +121,7 @@ def test_operator_pause_is_not_lifted_by_another_key(own_scene: Scene, tmp_path:
         assert "provider.resumed" not in worker.output
         assert own_scene.look(request).status == "queued"
         assert find_pause(own_scene.connection) == ("operator", "paused by ops: their outage")
-        resume_provider(own_scene.connection, SHOP)
+        resume_providers(own_scene.connection, [SHOP])
         assert own_scene.wait_until_settled(request).status == "accepted"
 
 

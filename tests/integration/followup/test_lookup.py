@@ -12,7 +12,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
-from receiver.store.providers import pause_provider, resume_provider
+from receiver.store.providers import pause_providers, resume_providers
 from tests.support.factories import SECRET
 from tests.support.kinds import DECLARED
 from tests.support.processes import assert_ends_well, running_worker, wait_for
@@ -202,18 +202,18 @@ def test_paused_provider_is_not_asked_until_resumed(scene: Scene, name: str) -> 
     scene.script(name, DROP, items((1801, "-0"), status=200))
     (request,) = scene.submit("paused", name)
     scene.wait_until(request, "unknown", "accepted")
-    pause_provider(scene.connection, "paused", "for the test")
+    pause_providers(scene.connection, ["paused"], "for the test")
     again = f"{name}-again"
     scene.script(again, DROP, items((1801, "-0"), status=200))
-    resume_provider(scene.connection, "paused")
+    resume_providers(scene.connection, ["paused"])
     (second,) = scene.submit("paused", again)
     wait_for(lambda: scene.received(again))
-    pause_provider(scene.connection, "paused", "for the test")
+    pause_providers(scene.connection, ["paused"], "for the test")
     scene.wait_until(second, "unknown", "accepted")
     count = len(scene.received(again))
     time.sleep(0.5)
     assert len(scene.received(again)) - count <= 1  # One lookup may have been claimed before the pause.
-    resume_provider(scene.connection, "paused")
+    resume_providers(scene.connection, ["paused"])
     assert scene.wait_until(second, "accepted").jobs == {f"{again}-0": "accepted"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.connections import connect
-from receiver.store.providers import pause_provider, resume_provider
+from receiver.store.providers import pause_providers, resume_providers
 from tests.support.factories import event, provider
 from tests.support.processes import assert_ends_well, find_lock_waiters, running_worker, wait_for
 from tests.support.provider import DROP, Provider, Received, Reply, accept_request, listening, state
@@ -242,12 +242,12 @@ def test_concurrent_polls_stay_within_max_concurrency(scene: Scene, reference: s
 
 
 def test_paused_provider_is_not_polled_until_resumed(scene: Scene, reference: str) -> None:
-    pause_provider(scene.connection, "paused", "for the test")
+    pause_providers(scene.connection, ["paused"], "for the test")
     scene.script(reference, state("DELIVERED"))
     create_accepted_jobs(scene, "paused", reference, poll_in=0.0)
     time.sleep(0.7)
     assert scene.received(reference) == []
-    resume_provider(scene.connection, "paused")
+    resume_providers(scene.connection, ["paused"])
     wait_for_status(scene, "paused", reference, "succeeded")
 
 

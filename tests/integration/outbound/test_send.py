@@ -20,7 +20,7 @@ import pytest
 from receiver.domain.decisions import LAST_RETRY_BEFORE_DEADLINE_S
 from receiver.domain.responses import STATUS_RULES
 from receiver.store.connections import connect
-from receiver.store.providers import find_pauses, resume_provider
+from receiver.store.providers import find_pauses, resume_providers
 from receiver.store.requests import cancel_requests
 from tests.support.processes import (
     Process,
@@ -83,6 +83,7 @@ def worker(
         scene.build_provider_toml("narrow", f"{LONG_TIMEOUT}\nmax_concurrency = 3"),
         scene.build_provider_toml("single", f"{LONG_TIMEOUT}\nmax_concurrency = 1"),
         *[scene.build_provider_toml(f"pausing-{status}", f"{LONG_TIMEOUT}\n{PAUSING}") for status in PAUSED],
+        scene.build_provider_toml("explained", f"{LONG_TIMEOUT}\n{HOLD}"),
         scene.build_provider_toml("configured", f"{LONG_TIMEOUT}\n{CONFIGURED}"),
         scene.build_provider_toml("paced", f"{LONG_TIMEOUT}\nmax_per_second = 20"),
         scene.build_provider_toml("crowded", LONG_TIMEOUT),
@@ -238,17 +239,20 @@ ROWS = {
         "rejected",
         (422,),
         r"422: .* Review the request\. The provider responded: No such number\.",
+        via="explained",
     ),
     "200 with a page of HTML": unknown(
         Reply(200, b"<title>Account suspended</title>", {"content-type": "text/html"}),
         200,
         r"200: .* But the body is not JSON \(text/html\): Account suspended\.",
+        via="explained",
     ),
     "500 with a message for ever": Row(
         (Reply(500, b'{"title": "Failed", "detail": "disk full"}'),),
         "failed",
         (500,) * ATTEMPTS,
         "attempts used up; last: 500: .* The provider responded: Failed: disk full",
+        via="explained",
     ),
     # references outside the body
     "202 with a location": Row(
@@ -476,7 +480,7 @@ def test_refused_account_pauses_provider_until_resumed(worker: Process, scene: S
     assert scene.look(waiting_request) == Sent("queued", None, 0, {})
     assert (len(scene.received(first)), scene.received(second)) == (1, [])
     assert "provider.paused" in worker.output
-    resume_provider(scene.connection, via)
+    resume_providers(scene.connection, [via])
     assert (
         scene.wait_until_settled(rejected_request).status
         == scene.wait_until_settled(waiting_request).status

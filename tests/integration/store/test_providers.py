@@ -8,9 +8,9 @@ from receiver.store.providers import (
     find_pauses,
     forget_refusals,
     lift_refusals,
-    pause_provider,
+    pause_providers,
     refuse_credentials,
-    resume_provider,
+    resume_providers,
 )
 
 OLD, NEW = ProviderCredentials("acme", "old"), ProviderCredentials("acme", "new")
@@ -23,14 +23,14 @@ def list_pauses(connection: Connection) -> list[tuple[str, PauseCause, str]]:
 
 def test_first_reason_of_a_pause_is_kept(connection: Connection) -> None:
     for reason in ("an outage", "another reason"):
-        pause_provider(connection, "acme", reason)
+        pause_providers(connection, ["acme"], reason)
     assert list_pauses(connection) == [("acme", PauseCause.OPERATOR, "an outage")]
 
 
 def test_resumed_provider_is_not_paused(connection: Connection) -> None:
-    pause_provider(connection, "acme", "an outage")
-    pause_provider(connection, "other", "an outage")
-    resume_provider(connection, "acme")
+    pause_providers(connection, ["acme"], "an outage")
+    pause_providers(connection, ["other"], "an outage")
+    resume_providers(connection, ["acme"])
     assert [name for name, _, _ in list_pauses(connection)] == ["other"]
 
 
@@ -48,7 +48,7 @@ def test_other_credentials_lift_the_pause(connection: Connection) -> None:
 
 
 def test_pause_by_operator_is_not_lifted(connection: Connection) -> None:
-    pause_provider(connection, "acme", "an outage")
+    pause_providers(connection, ["acme"], "an outage")
     refuse_credentials(connection, [REFUSAL])
     assert lift_refusals(connection, [NEW]) == []
     assert list_pauses(connection) == [("acme", PauseCause.OPERATOR, "an outage")]
@@ -64,11 +64,11 @@ def test_lifted_refusal_is_forgotten_after_a_while_or_at_start(connection: Conne
             connection.execute("UPDATE refused_credentials SET lifted_at = lifted_at - interval '2 hours'")
         forget_refusals(connection, [OLD], 3_600.0, starting=starting)
         assert refuse_credentials(connection, [REFUSAL]) == [REFUSAL]
-        resume_provider(connection, "acme")
+        resume_providers(connection, ["acme"])
 
 
 def test_resume_by_operator_forgets_all_refusals(connection: Connection) -> None:
     refuse_credentials(connection, [REFUSAL])
-    resume_provider(connection, "acme")
+    resume_providers(connection, ["acme"])
     assert list_pauses(connection) == []
     assert refuse_credentials(connection, [REFUSAL]) == [REFUSAL]

@@ -13,7 +13,7 @@ from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
 from receiver.reconcile import reconcile
 from receiver.store.connections import connect
 from receiver.store.limits import ConcurrencyShare, renew_shares
-from receiver.store.providers import pause_provider
+from receiver.store.providers import pause_providers
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.store.statements import load_statement
 from tests.support.factories import event
@@ -33,7 +33,7 @@ def replica_dsn(server: str, template: str) -> Iterator[str]:
             connection, [event("replicated", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=REQUEST_ID)]
         )
         connection.execute(load_statement("write_callback"), {"id": CALLBACK_ID, "body": b""})
-        pause_provider(connection, "another", "on the replica")
+        pause_providers(connection, ["another"], "on the replica")
         renew_shares(connection, uuid4(), [ConcurrencyShare("sandbox", 1)], 60.0)
         yield scratch_dsn
 

@@ -16,6 +16,7 @@ def build_document(**overrides: Any) -> dict[str, Any]:
         "status": "accepted",
         "detail": None,
         "provider": "acme",
+        "account": None,
         "operation": "send",
         "created_at": TIME,
         "due_at": TIME,

@@ -36,5 +36,5 @@ def test_filter_fields_are_query_parameters_and_options(
     schema: ListQuerySchema, empty: Filter, command: click.Command
 ) -> None:
     parameters = set(schema.fields) - PAGE_FIELDS
-    assert {field.name for field in fields(empty)} == parameters - {"provider"} | {"providers"}
+    assert {field.name for field in fields(empty)} == parameters - {"provider", "account"} | {"providers"}
     assert {str(option.name) for option in command.params} - PAGE_OPTIONS == parameters

@@ -10,7 +10,7 @@ import pytest
 from geventhttpclient.response import HTTPParseError
 
 from receiver.domain.sending import Response
-from receiver.exchange.connections import Connection
+from receiver.exchange.connections import HttpConnection
 from receiver.exchange.messages import (
     InvalidRequest,
     ReceivedResponse,
@@ -41,7 +41,7 @@ def read(*pieces: bytes, method: str = "POST") -> ReceivedResponse:
     sender = gevent.spawn(send, server_socket, pieces)
     with client_socket:
         try:
-            return read_response(Connection(client_socket), method, MAX_BODY_BYTES)
+            return read_response(HttpConnection(client_socket), method, MAX_BODY_BYTES)
         finally:
             sender.kill()
             server_socket.close()

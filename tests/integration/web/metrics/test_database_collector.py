@@ -13,7 +13,7 @@ from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.limits import ConcurrencyShare, renew_shares
-from receiver.store.providers import pause_provider
+from receiver.store.providers import pause_providers
 from receiver.store.reading import Reader
 from receiver.store.requests import NewRequest, submit_requests
 from receiver.web.metrics.database_collector import DatabaseCollector
@@ -48,7 +48,7 @@ def submit(connection: Connection, name: str) -> None:
 def populate(connection: Connection) -> None:
     """Store data of two configured providers and of one that is no longer configured."""
     submit(connection, "sandbox")
-    pause_provider(connection, "another", "for a test")
+    pause_providers(connection, ["another"], "for a test")
     events = [
         event("open", JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=uuid4()),
         event("open since longer", JobStatus.ACCEPTED, source=EventSource.RESPONSE, at=-60.0, request_id=uuid4()),
@@ -97,7 +97,7 @@ def test_gauges_equal_stats_and_providers(client: FlaskClient, connection: Conne
 def test_failed_notifications_need_attention(client: FlaskClient, connection: Connection) -> None:
     submit(connection, "notify")
     connection.execute("UPDATE requests SET status = 'failed', due_at = NULL, finished_at = now()")
-    pause_provider(connection, "notify", "for a test")
+    pause_providers(connection, ["notify"], "for a test")
     metrics = scrape(client)
     assert metrics.get("receiver_attention", provider="notify", kind="failed") == 1
     assert metrics.get("receiver_provider_paused", provider="notify") == 1

@@ -61,6 +61,7 @@ def test_summary_is_dumped_with_its_errors() -> None:
     assert CallbackSummarySchema().dump(summary) == {
         "id": str(UUID(int=7)),
         "provider": "acme",
+        "account": None,
         "received_at": "2026-11-23T12:00:00+00:00",
         "verdict": "invalid",
         "method": "POST",

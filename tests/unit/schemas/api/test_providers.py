@@ -14,6 +14,7 @@ def test_attention_is_dumped_by_kind() -> None:
 def test_provider_without_open_job_is_dumped_with_null() -> None:
     assert ProviderStatsSchema().dump({"name": "acme", "oldest_open_job": None}) == {
         "name": "acme",
+        "account": None,
         "oldest_open_job": None,
     }
 

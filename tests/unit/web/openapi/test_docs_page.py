@@ -41,7 +41,8 @@ class PageParser(HTMLParser):
 @pytest.fixture(scope="module")
 def page() -> PageParser:
     app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), CONFIGURATIONS["all"], notify=NOTIFY)))
+    configured = settings("", Path(), CONFIGURATIONS["all"], notify=NOTIFY)
+    app.register_blueprint(build_docs_blueprint(lambda: configured))
     response = app.test_client().get("/docs")
     assert response.content_type == "text/html; charset=utf-8"
     policy = response.headers["Content-Security-Policy"]
@@ -89,6 +90,6 @@ def test_configuration_is_escaped_on_page() -> None:
     odd = build_provider(
         "odd", {**AUTHENTICATED, "operations": {"render": {"path": "/v1", "required": ["<script>alert(1)"]}}}
     )
-    app = Flask("receiver.web.app", static_folder=None)
-    app.register_blueprint(build_docs_blueprint(settings("", Path(), {"odd": odd})))
+    app, configured = Flask("receiver.web.app", static_folder=None), settings("", Path(), {"odd": odd})
+    app.register_blueprint(build_docs_blueprint(lambda: configured))
     assert "<script>" not in app.test_client().get("/docs").text
