@@ -226,8 +226,10 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     schemas |= DEFINITIONS
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
-    general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+    general, tracking = schemas["Submission"], schemas["Tracking"]
+    for schema in (general, tracking):
+        schema["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+    tracking["properties"]["provider"] |= _build_name_schema(providers)
     variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):
         for operation, configured in provider.operations.items():

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
+
 from receiver.domain.notifications import NotificationType
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from tests.support.http import Json
@@ -65,6 +67,19 @@ def test_problem_types_are_enumerated(document: Json) -> None:
     described = json.dumps([document["paths"], document["webhooks"], document["components"]["responses"]])
     for problem_type in set(ProblemType) - UNDESCRIBED:
         assert f"`{problem_type.slug}`: " in described, problem_type
+
+
+@pytest.mark.parametrize("name", ["Submission.sandbox.send", "Tracking"])
+def test_notify_events_require_a_notify_url(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    payload = {"client_reference": "c", "to": ["1"], "text": "t"}
+    body = {"provider": "sandbox", "operation": "send", "payload": payload}
+    body = body if name != "Tracking" else {"provider": "sandbox", "reference": "ref-1"}
+    url = {"notify_url": "https://shop.example/"}
+    for valid in (body, body | url, body | url | {"notify_events": ["job"]}):
+        assert is_valid(DOCUMENT, schema, valid), valid
+    for invalid in ({"notify_events": ["job"]}, {"notify_events": ["job"], "notify_url": None}, {"provider": "0"}):
+        assert not is_valid(DOCUMENT, schema, body | invalid), invalid
 
 
 def test_notify_url_pattern_follows_configuration() -> None:
