@@ -227,8 +227,11 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(providers)
     general, tracking = schemas["Submission"], schemas["Tracking"]
+    notify_url = _build_notify_url_schema(settings.notify_targets, is_public=is_public)
     for schema in (general, tracking):
-        schema["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+        schema["properties"]["notify_url"] |= notify_url
+        if settings.notify_targets is None:
+            del schema["dependentRequired"], schema["properties"]["notify_events"]
     tracking["properties"]["provider"] |= _build_name_schema(providers)
     variants: list[dict[str, str]] = []
     for name, provider in sorted(providers.items()):

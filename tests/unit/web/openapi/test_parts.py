@@ -76,9 +76,10 @@ def test_notify_events_require_a_notify_url(name: str) -> None:
     body = {"provider": "sandbox", "operation": "send", "payload": payload}
     body = body if name != "Tracking" else {"provider": "sandbox", "reference": "ref-1"}
     url = {"notify_url": "https://shop.example/"}
-    for valid in (body, body | url, body | url | {"notify_events": ["job"]}):
+    events = {"notify_events": ["job"]}
+    for valid in (body, body | url, body | url | events, body | events | {"notify_url": None}):
         assert is_valid(DOCUMENT, schema, valid), valid
-    for invalid in ({"notify_events": ["job"]}, {"notify_events": ["job"], "notify_url": None}, {"provider": "0"}):
+    for invalid in (events, {"provider": "0"}):
         assert not is_valid(DOCUMENT, schema, body | invalid), invalid
 
 
@@ -109,3 +110,4 @@ def test_notify_url_pattern_follows_configuration() -> None:
     assert is_valid(unconfigured, schema, None)
     assert not is_valid(unconfigured, schema, "https://shop.example/")
     assert NotificationType.REQUEST_FINISHED not in unconfigured["webhooks"]
+    assert "notify_events" not in unconfigured["components"]["schemas"]["Tracking"]["properties"]
