@@ -11,7 +11,14 @@ from zoneinfo import ZoneInfo
 
 from marshmallow import EXCLUDE, ValidationError, fields, validate
 
-from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime, check_storable_json, check_storable_text
+from receiver.schemas.fields import (
+    JsonBoolean,
+    JsonDocumentSchema,
+    Text,
+    UTCDateTime,
+    check_storable_json,
+    check_storable_text,
+)
 
 MAX_SENDER_LENGTH = 11
 MAX_TEXT_LENGTH = 1_071
@@ -100,15 +107,6 @@ def _build_recipients(field: Any, missing: str = "6002: Missing recipients. Subm
         ],
         error_messages={"required": missing, "null": missing},
     )
-
-
-class JsonBoolean(fields.Boolean):
-    """`true` or `false` of JSON; marshmallow's other truthy and falsy values are rejected."""
-
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
-        if not isinstance(value, bool):
-            raise self.make_error("invalid", input=value)
-        return value
 
 
 class BroadcastTime(fields.String):

@@ -185,6 +185,15 @@ class SecretKeys(fields.Field[tuple[str, ...]]):
         return keys
 
 
+class JsonBoolean(fields.Boolean):
+    """`true` or `false` of JSON; marshmallow's other truthy and falsy values are rejected."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
 class UTCDateTime(fields.AwareDateTime):
     """An RFC 3339 time with its offset; loads to UTC."""
 

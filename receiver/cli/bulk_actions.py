@@ -19,7 +19,7 @@ _NONE_MATCH = "no requests match to which this applies"
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RequestSelection:
     """The requests that a command acts on: those with these ids, or all that match the filters."""
 
     ids: Sequence[UUID]
@@ -41,7 +41,7 @@ class BulkOptions:
     as_json: bool
 
 
-def act_on_selection(action: str, selection: Selection, params: Mapping[str, Any], options: BulkOptions) -> None:
+def act_on_selection(action: str, selection: RequestSelection, params: Mapping[str, Any], options: BulkOptions) -> None:
     """Carry out an action on requests; exit with 1 if it fails for one of several.
 
     Args:

@@ -8,10 +8,10 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
-from receiver.cli.bulk_actions import BulkOptions, Selection, act_on_selection
+from receiver.cli.bulk_actions import BulkOptions, RequestSelection, act_on_selection
 from receiver.domain.bulk_actions import BulkActionKind
 
-_FILTERS = ("provider", "operation", "created_from", "created_to")
+_FILTERS = ("provider", "account", "operation", "created_from", "created_to")
 _RESOLVABLE_STATUSES = ["accepted", "completed", "rejected", "failed"]
 
 Command = Callable[..., None]
@@ -37,7 +37,7 @@ def filter_options(command: Command) -> Command:
 
 
 def _selection_options(command: Command) -> Command:
-    """Add ids and filters to a command, which receives them as a `Selection`, and `BulkOptions`."""
+    """Add ids and filters to a command, which receives them as a `RequestSelection`, and `BulkOptions`."""
 
     @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
     @filter_options
@@ -60,7 +60,7 @@ def _selection_options(command: Command) -> Command:
             filters["reference_conflict"] = True
         if metadata:
             filters["metadata"] = dict(metadata)
-        command(Selection(ids, filters), BulkOptions(dry_run, yes, as_json), **params)
+        command(RequestSelection(ids, filters), BulkOptions(dry_run, yes, as_json), **params)
 
     return wrapped
 
@@ -75,7 +75,7 @@ def _status_filter(kind: BulkActionKind) -> Callable[[Command], Command]:
 @_status_filter(BulkActionKind.RETRY)
 @_selection_options
 @options.reason
-def retry_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> None:
+def retry_requests(selection: RequestSelection, bulk: BulkOptions, **params: Any) -> None:
     """Queue requests again, by ID or all that match options.
 
     They must be rejected, failed, unknown or cancelled. Before you retry an unknown request, make sure that the
@@ -90,7 +90,7 @@ def retry_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> No
 @_status_filter(BulkActionKind.CANCEL)
 @_selection_options
 @options.reason
-def cancel_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> None:
+def cancel_requests(selection: RequestSelection, bulk: BulkOptions, **params: Any) -> None:
     """Cancel requests that are still queued, by ID or all that match options.
 
     Requests that match options are shown first, and cancelled after a confirmation.
@@ -104,7 +104,7 @@ def cancel_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> N
 @_status_filter(BulkActionKind.SEND_NOW)
 @_selection_options
 @options.reason
-def send_requests_now(selection: Selection, bulk: BulkOptions, **params: Any) -> None:
+def send_requests_now(selection: RequestSelection, bulk: BulkOptions, **params: Any) -> None:
     """Send queued requests now that wait, by ID or all that match options.
 
     They wait for their next attempt or for --send-after. The limits, a pause and the circuit of their provider still
@@ -125,7 +125,7 @@ def send_requests_now(selection: Selection, bulk: BulkOptions, **params: Any) ->
 @click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the action.")
 @click.option("--reference-conflict", is_flag=True, help="Only requests with a reference conflict.")
 @_selection_options
-def resolve_requests(selection: Selection, bulk: BulkOptions, **params: Any) -> None:
+def resolve_requests(selection: RequestSelection, bulk: BulkOptions, **params: Any) -> None:
     """Set the status of unknown requests manually, by ID or of all that match options.
 
     The jobs of an accepted request are then followed up like all others. Requests that match options are shown first,

@@ -60,10 +60,12 @@ def find_message(headers: Mapping[str, str], body: bytes, *, quotes_json: bool =
     if not body.strip():
         return None
     try:
-        message = _read(parse_json(body), _MAX_DEPTH)
+        document = parse_json(body)
     except UnreadableDocument:
         return describe_unreadable(headers, body)
-    return shorten(message or (decode_text(body[:_MAX_READ_CHARS]) if quotes_json else "")) or None
+    if not document:
+        return None
+    return shorten(_read(document, _MAX_DEPTH) or (decode_text(body[:_MAX_READ_CHARS]) if quotes_json else "")) or None
 
 
 def describe_unreadable(headers: Mapping[str, str], body: bytes) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from uuid import UUID
 
 from receiver.domain.access import OperatorAction
+from receiver.domain.accounts import is_included
 from receiver.domain.bulk_actions import BulkActionKind, BulkCall
 from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.providers.base import Provider, find_lookup_delays
@@ -57,7 +58,7 @@ def preview(
             f"The filter has the status {status}. The action {call.kind} applies to {allowed} requests."
         )
     if call.kind.needs_provider:
-        configured = [name for name in providers if names is None or name in names]
+        configured = [name for name in providers if names is None or is_included(name, names)]
         if names and not configured:
             raise StateConflict(
                 f"The provider {' or '.join(names)} is not configured. Configure it for the action {call.kind}."

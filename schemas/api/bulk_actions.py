@@ -8,9 +8,9 @@ from marshmallow import Schema, ValidationError, fields, post_load, validate, va
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
-from receiver.schemas.api.common import JsonBoolean, StrictInput, UUIDString, pop_provider_names
+from receiver.schemas.api.common import StrictInput, UUIDString, pop_provider_names
 from receiver.schemas.api.requests import RequestFilterSchema, RequestSummarySchema, metadata_filter
-from receiver.schemas.fields import Text, UTCDateTime
+from receiver.schemas.fields import JsonBoolean, Text, UTCDateTime
 
 MAX_BULK_SIZE = 100_000
 """Maximum number of requests of one action."""

@@ -29,7 +29,8 @@ FROM (
         LIMIT %(limit)s
     ) AS item
     WHERE %(key)s::text IS NULL
-        AND (%(providers)s::text[] IS NULL OR source.provider = ANY(%(providers)s::text[]))
+        AND (%(providers)s::text[] IS NULL
+            OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR source.operation = %(operation)s)
     UNION ALL
     SELECT requests.id
@@ -38,7 +39,7 @@ FROM (
         AND (%(created_from)s::timestamptz IS NULL OR entry.created_at >= %(created_from)s)
         AND (%(created_to)s::timestamptz IS NULL OR entry.created_at < %(created_to)s)
         AND status = ANY(%(statuses)s::text[])
-        AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s::text[]))
+        AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
         AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
         AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')

@@ -61,6 +61,7 @@ def test_bulk_action_as_json_is_the_document_of_the_result(service: Service, nam
     document = service.json("request", "retry", *filters, "--status", "cancelled", "--yes", *REASON)
     assert (document["action"], document["applied"]) == ("retry", 3)
     assert service.json("request", "cancel", *filters, "--created-to", "1h", "--yes")["count"] == 0
+    assert service.json("request", "cancel", *filters, "--account", "north", "--yes")["count"] == 0
 
 
 def test_nothing_that_matches_is_said(service: Service, name: str) -> None:

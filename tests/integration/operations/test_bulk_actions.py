@@ -221,6 +221,19 @@ def test_retry_queues_requests_of_configured_providers(database: Database, conne
         preview_call(connection, replace(call, request_filter=RequestFilter(providers=["removed"])))
 
 
+def test_provider_of_the_filter_includes_its_accounts(connection: Connection) -> None:
+    providers = {name: provider(name=name) for name in ("sandbox", "acme/north", "acme/south")}
+    by_name = {name: submit(connection, 1, provider=name)[0] for name in (*providers, "acme")}
+    expected = {"acme": ["acme/north", "acme/south", "acme"], "acme/north": ["acme/north"], "sandbox": ["sandbox"]}
+    for name, names in expected.items():
+        call = replace(CANCEL, request_filter=RequestFilter(providers=[name]))
+        for kind in (BulkActionKind.CANCEL, BulkActionKind.SEND_NOW):
+            with connection.transaction():
+                action = preview(connection, replace(call, kind=kind), providers, uuid7(), 100)
+            is_sent_to = kind is BulkActionKind.CANCEL
+            assert set(action.sample_ids) == {by_name[each] for each in names if is_sent_to or each in providers}
+
+
 def test_waiting_requests_are_sent_now(database: Database, connection: Connection) -> None:
     ids = submit(connection, 5)
     set_status(connection, ids, "queued")

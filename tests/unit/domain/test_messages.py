@@ -68,10 +68,14 @@ def test_body_that_is_not_json_is_described(headers: dict[str, str], body: bytes
     assert find_message(headers, body) == message == describe_unreadable(headers, body)
 
 
-def test_empty_body_has_no_message() -> None:
-    assert find_message(JSON, b" \n") is None
-    assert describe_unreadable(JSON, b"") == "empty"
-    assert add_message("503: Wait.", JSON, b"") == "503: Wait."
+@pytest.mark.parametrize("body", [b"", b" \n", b"{}", b"[]", b"null", b'""'])
+def test_empty_body_has_no_message(body: bytes) -> None:
+    assert find_message(JSON, body) is None
+    assert add_message("503: Wait.", JSON, body) == "503: Wait."
+
+
+def test_empty_body_is_described() -> None:
+    assert describe_unreadable(JSON, b" ") == "empty"
 
 
 def test_message_follows_the_detail_once() -> None:
