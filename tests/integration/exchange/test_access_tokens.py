@@ -105,14 +105,32 @@ def test_refused_token_is_replaced_once(oauth: OAuthProvider, database: Database
         assert get_status(second.exchange(REQUEST)) is None
         assert get_status(first.exchange(REQUEST)) == get_status(second.exchange(REQUEST)) == 202
         assert oauth.tokens == ["token-1", "token-2", "token-2"]
-        oauth.refused = {"token-2", "token-3", "token-4"}
-        assert get_status(first.exchange(REQUEST)) == 401
+        # The token was accepted, so that it may have been revoked since.
+        oauth.refused = {"token-2", "token-3", "token-4", "token-5"}
+        assert isinstance(first.exchange(REQUEST), NotSent)
         # Another worker still has the same token.
         assert isinstance(second.exchange(REQUEST), NotSent)
-        connection.execute("UPDATE access_tokens SET refused_at = refused_at - interval '1 hour'")
+        assert get_status(first.exchange(REQUEST)) == 401
+        connection.execute("UPDATE access_tokens SET refused_at = refused_at - interval '2 hours'")
         assert isinstance(first.exchange(REQUEST), NotSent)
         assert get_status(first.exchange(REQUEST)) == 401
-    assert len(oauth.token_requests) == 4
+    assert len(oauth.token_requests) == 5
+
+
+def test_tokens_that_are_refused_for_some_requests_are_not_replaced_for_ever(
+    oauth: OAuthProvider, database: Database
+) -> None:
+    """As if the credentials lacked a scope that only some requests need."""
+    refused_request = replace(REQUEST, method="GET")
+    statuses = []
+    with opened(oauth, database) as client:
+        for number in range(1, 8):
+            oauth.refused = set()
+            assert get_status(client.exchange(REQUEST)) == 202
+            oauth.refused = {f"token-{number}"}
+            statuses.append(get_status(client.exchange(refused_request)))
+    assert statuses[:2] == [None, None]
+    assert 401 in statuses
 
 
 def test_refusal_by_several_at_once_replaces_the_token_once(oauth: OAuthProvider, database: Database) -> None:
