@@ -8,7 +8,7 @@ from typing import Any, Self
 from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.sending import Response
+from receiver.domain.sending import READ_STATUSES, Response
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest, Poller, PollPolicy
 from receiver.providers.declared.parsing import ReportParser
@@ -78,7 +78,7 @@ class DeclaredPoller(Poller):
         return [report for report in self._parse_reports(response) if report.reference not in references]
 
     def _parse_reports(self, response: Response) -> Iterator[StatusReport]:
-        if response.status != 200:
+        if response.status not in READ_STATUSES:
             return
         try:
             document = parse_json(response.body)
