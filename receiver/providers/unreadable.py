@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from marshmallow import ValidationError
 
-from receiver.domain.messages import describe_unreadable
+from receiver.domain.messages import describe_unreadable, find_message
 from receiver.domain.sending import READ_STATUSES, ParsedResponse, Response
 from receiver.providers.json_paths import BODY, parse_json
 
@@ -25,7 +25,8 @@ def explain_missing_reports(response: Response, references: Sequence[str]) -> st
     if response.problem:
         return response.problem
     if response.status not in READ_STATUSES:
-        return f"the provider responded with {response.status}"
+        message = find_message(response.headers, response.body)
+        return ": ".join(filter(None, [f"the provider responded with {response.status}", message]))
     try:
         parse_json(response.body)
     except ValidationError as error:
