@@ -155,7 +155,9 @@ class AccessTokens:
                 return token
             self._renew_at = time.monotonic() + _POSTPONEMENT_S
             if stored.failure and stored.retry_in > 0:
-                return token or _build_outcome(TokenFailure(stored.failure, stored.is_refusal))
+                # The refusal has paused the provider. If it was resumed since, that stands until the next renewal.
+                error = f"{_NO_TOKEN}: {stored.failure}"
+                return token or (NotSent(error) if stored.is_refusal else NoResponse(error, sent=False))
             lease = RenewalLease(self._key, uuid4(), self._lease_s)
             with self._database.connection() as connection:
                 is_leased = lease_token_renewal(connection, lease, stored.version)

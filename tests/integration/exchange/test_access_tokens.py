@@ -272,6 +272,15 @@ def test_refused_client_pauses_until_it_is_corrected(
             assert {scene.wait_until_settled(request).status for request in requests} == {"accepted"}
 
 
+def test_refusal_by_the_token_endpoint_pauses_once(oauth: OAuthProvider, database: Database) -> None:
+    """Else an operator who resumes the provider at once would find it paused again, although nothing was tried."""
+    oauth.token_replies = [INVALID_CLIENT]
+    error = "no access token: the token endpoint responded with 401: Unknown client"
+    assert exchange(oauth, database) == NotSent(error, refusal=error)
+    assert exchange(oauth, database) == NotSent(error)
+    assert len(oauth.token_requests) == 1
+
+
 def test_revoked_token_costs_no_request(oauth: OAuthProvider, dsn: str, tmp_path: Path, names: Sequence[str]) -> None:
     with open_scene(dsn, oauth) as scene, running_worker(tmp_path, dsn, oauth.build_toml()):
         [request] = scene.submit(NAME, names[0])
