@@ -57,7 +57,7 @@ def insert_bulk_action(
         connection: a connection to the primary.
         token: the token of the preview.
         call: the call.
-        statuses: the statuses of the requests.
+        statuses: the statuses of the requests; of accepted ones, only those with a reference conflict.
         providers: the providers of the requests; None for all.
         limit: the maximum number of requests.
     """
@@ -71,7 +71,9 @@ def insert_bulk_action(
         "client": call.client,
         "own_client": call.own_client,
         "digest": call.digest,
-        "statuses": list(statuses),
+        "statuses": [status for status in statuses if status is not RequestStatus.ACCEPTED],
+        "conflicts": RequestStatus.ACCEPTED in statuses,
+        "needs_payload": call.kind.needs_payload,
         "providers": None if providers is None else list(providers),
         "lifetime": LIFETIME_S,
         "limit": limit,
