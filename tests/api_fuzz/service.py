@@ -6,11 +6,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
+from uuid_utils.compat import uuid7
+
 from receiver.domain.jobs import EventSource, JobStatus
+from receiver.domain.notifications import NotificationType
+from receiver.providers.webhook import PROVIDER_NAME
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection, connect
 from receiver.store.limits import ProviderCapacity
-from receiver.store.requests import claim_requests
+from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from tests.support.api_calls import build_submission, create_key, create_request
 from tests.support.factories import SECRET, event
 from tests.support.http import Server, build_report, build_reports
@@ -61,7 +65,7 @@ def run_service(directory: Path, dsn: str) -> Iterator[Web]:
 
 
 def create_objects(api: Server, connection: Connection) -> None:
-    """Create requests, jobs, callbacks and API keys in every state."""
+    """Create requests, jobs, callbacks and API keys in every state, and a notification."""
     for _ in range(3):
         request = UUID(create_request(api, metadata={"order": 7})["id"])
         name = f"ref-{request}"
@@ -75,6 +79,20 @@ def create_objects(api: Server, connection: Connection) -> None:
         api.call_back(build_reports({"id": 7}))
         api.call_back(build_report(name), age=4_000.0)
         create_key(api, providers=["acme"])
+    notification = NewRequest(
+        id=uuid7(),
+        provider=PROVIDER_NAME,
+        operation=NotificationType.REQUEST_FINISHED,
+        payload={
+            "url": "https://shop.example/webhook",
+            "body": {"type": NotificationType.REQUEST_FINISHED, "data": {}},
+        },
+        metadata={"request_id": str(request), "provider": "sandbox"},
+        due_at=None,
+        deadline_at=None,
+        deadline_after=3_600.0,
+    )
+    submit_requests(connection, [notification])
     rendering = build_submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):
         create_request(api, **rendering)

@@ -47,6 +47,9 @@ def test_metadata_filter_has_free_keys() -> None:
     assert (parameter["style"], parameter["explode"]) == ("form", True)
     for name, is_accepted in {
         "metadata.order": True,
+        "metadata[order]": True,
+        "metadata[order": False,
+        "metadata[]": False,
         "metadata.": False,
         "order": False,
         f"metadata.{'x' * 101}": False,
