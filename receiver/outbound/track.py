@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import Rollback
 from uuid_utils.compat import uuid7
 
 from receiver.domain.access import OperatorAction
-from receiver.domain.errors import StateConflict
+from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.notifications import NotifyEvent
@@ -51,12 +50,12 @@ class TrackedReference:
     id: UUID = field(default_factory=uuid7)
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedJob:
-    """The job of a reference; `is_new` is False if the same client tracked it, or sent its request, before."""
+class AlreadyTracked(ReceiverError):
+    """The same client tracked the job, or sent its request, before."""
 
-    id: UUID
-    is_new: bool
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"the job {job_id} is tracked already")
+        self.job_id = job_id
 
 
 def track_reference(
@@ -65,8 +64,10 @@ def track_reference(
     tracked: TrackedReference,
     operator: OperatorAction,
     notify_targets: TargetRules | None = None,
-) -> TrackedJob:
-    """Store a request with the job of a reference; call within a transaction.
+) -> UUID:
+    """Store a request with the job of a reference and return the id of the job.
+
+    Call within a transaction, which must be rolled back if an error is raised.
 
     If callbacks with the reference came first, their job becomes that of the request.
 
@@ -79,6 +80,7 @@ def track_reference(
 
     Raises:
         InvalidSubmission: the provider or account does not exist, or `notify_url` may not be called.
+        AlreadyTracked: the job belongs to a request of this client.
         StateConflict: the job belongs to a request of another client.
     """
     provider = find_provider(providers, tracked.provider, tracked.account)
@@ -106,17 +108,13 @@ def track_reference(
         notify=request.notify_url is not None,
         notify_events=request.notify_events,
     )
-    with connection.transaction() as savepoint:
-        submit_requests(connection, [request])
-        conflicts = reconcile(connection, [replace(event, actor=operator.actor)])
-        if conflicts:
-            raise Rollback(savepoint)
-    if conflicts:
-        owners = find_requests(connection, [conflicts[0].owner_id])
-        if tracked.client not in {owner.client for owner in owners}:
-            raise StateConflict("The job with this reference belongs to another request. Check the reference.")
-        return TrackedJob(conflicts[0].job_id, is_new=False)
+    submit_requests(connection, [request])
+    for conflict in reconcile(connection, [replace(event, actor=operator.actor)]):
+        owners = find_requests(connection, [conflict.owner_id])
+        if tracked.client in {owner.client for owner in owners}:
+            raise AlreadyTracked(conflict.job_id)
+        raise StateConflict("The job with this reference belongs to another request. Check the reference.")
     [job] = list_jobs(connection, JobFilter(request_id=request.id)).items
     if tracked.deadline is not None:
         set_job_deadline(connection, job.id, tracked.deadline)
-    return TrackedJob(job.id, is_new=True)
+    return job.id

@@ -6,16 +6,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from uuid_utils.compat import uuid7
-
 from receiver.domain.jobs import EventSource, JobStatus
-from receiver.domain.notifications import NotificationType
-from receiver.providers.webhook import PROVIDER_NAME
+from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
-from receiver.store.requests import NewRequest, claim_requests, submit_requests
-from tests.support.api_calls import build_submission, create_key, create_request
+from receiver.store.requests import claim_requests
+from tests.support.api_calls import build_submission, create_key, create_request, send
 from tests.support.factories import SECRET, event
 from tests.support.http import Server, build_report, build_reports
 from tests.support.processes import ADMIN_KEY, Web, build_provider_toml, running_web
@@ -47,6 +45,7 @@ reference = "id"
 status = "state"
 statuses = {{ RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }}
 """
+NOTIFY_ENVIRON = {"RECEIVER_NOTIFY_HOSTS": "shop.example", "RECEIVER_NOTIFY_SECRETS": SECRET}
 CONFIG = build_provider_toml() + DECLARED
 _FAIL = "UPDATE requests SET status = 'failed', finished_at = now(), leased_until = NULL WHERE id = %s"
 
@@ -56,16 +55,27 @@ def run_service(directory: Path, dsn: str) -> Iterator[Web]:
     """Run the service on a migrated, empty database, and check at the end that its log has no traceback."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=RATE_LIMIT) as web,
+        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=RATE_LIMIT, **NOTIFY_ENVIRON) as web,
         closing(connect(dsn)) as connection,
+        closing(Database(dsn, size=1)) as database,
     ):
-        create_objects(Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"}), connection)
+        api = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        create_objects(api, connection)
+        create_notifications(api, database)
         yield web
         assert "Traceback" not in web.output, web.output
 
 
+def create_notifications(api: Server, database: Database) -> None:
+    """Create notifications of cancelled requests."""
+    for _ in range(3):
+        request = create_request(api, notify_url="https://shop.example/notifications")
+        send(api, "POST", f"/v1/requests/{request['id']}/cancel")
+    queue_notifications(database)
+
+
 def create_objects(api: Server, connection: Connection) -> None:
-    """Create requests, jobs, callbacks and API keys in every state, and a notification."""
+    """Create requests, jobs, callbacks and API keys in every state."""
     for _ in range(3):
         request = UUID(create_request(api, metadata={"order": 7})["id"])
         name = f"ref-{request}"
@@ -79,20 +89,6 @@ def create_objects(api: Server, connection: Connection) -> None:
         api.call_back(build_reports({"id": 7}))
         api.call_back(build_report(name), age=4_000.0)
         create_key(api, providers=["acme"])
-    notification = NewRequest(
-        id=uuid7(),
-        provider=PROVIDER_NAME,
-        operation=NotificationType.REQUEST_FINISHED,
-        payload={
-            "url": "https://shop.example/webhook",
-            "body": {"type": NotificationType.REQUEST_FINISHED, "data": {}},
-        },
-        metadata={"request_id": str(request), "provider": "sandbox"},
-        due_at=None,
-        deadline_at=None,
-        deadline_after=3_600.0,
-    )
-    submit_requests(connection, [notification])
     rendering = build_submission(provider="acme", operation="render", payload={"template": "t", "title": "a title"})
     for _ in range(4):
         create_request(api, **rendering)

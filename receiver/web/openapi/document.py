@@ -233,10 +233,12 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(
         {*providers, *list_base_names(providers)}
     )
-    for name in ("Submission", "Tracking"):
-        notify_url = schemas[name]["properties"]["notify_url"]
-        notify_url |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
-    general = schemas["Submission"]
+    general, tracking = schemas["Submission"], schemas["Tracking"]
+    notify_url = _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+    for schema in (general, tracking):
+        schema["properties"]["notify_url"] |= notify_url
+        if settings.notify_targets is None:
+            del schema["dependentRequired"], schema["properties"]["notify_events"]
     variants: list[dict[str, str]] = []
     for item in list_submittable_operations(providers):
         payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"
@@ -256,13 +258,13 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
         variants.append({"$ref": f"#/components/schemas/{variant}"})
     if variants:
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
-    tracking = {
-        f"Tracking.{name}": schema for name, schema in build_tracking_variants(schemas["Tracking"], providers).items()
+    tracking_variants = {
+        f"Tracking.{name}": schema for name, schema in build_tracking_variants(tracking, providers).items()
     }
-    if tracking:
-        references = [{"$ref": f"#/components/schemas/{name}"} for name in tracking]
-        schemas |= tracking
-        schemas["Tracking"] = {"description": schemas["Tracking"]["description"], "oneOf": references}
+    if tracking_variants:
+        schemas |= tracking_variants
+        references = [{"$ref": f"#/components/schemas/{name}"} for name in tracking_variants]
+        schemas["Tracking"] = {"description": tracking["description"], "oneOf": references}
 
 
 def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: bool = False) -> Mapping[str, Any]:
