@@ -7,7 +7,7 @@ from uuid import UUID
 
 from receiver.domain.bulk_actions import BulkCall
 from receiver.domain.sending import RequestStatus
-from receiver.store.connections import Connection, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.requests import build_metadata_parameters
 from receiver.store.statements import load_statement
 
@@ -67,6 +67,7 @@ def insert_bulk_action(
     params = {
         **asdict(call.request_filter),
         **(build_metadata_parameters(connection, metadata) if metadata else _NO_METADATA),
+        "metadata": as_jsonb(metadata) if metadata else None,
         "id": token,
         "client": call.client,
         "own_client": call.own_client,

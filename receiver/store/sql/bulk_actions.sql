@@ -36,20 +36,26 @@ FROM (
         AND (%(operation)s::text IS NULL OR source.operation = %(operation)s)
     UNION ALL
     SELECT id FROM requests
-    WHERE %(key)s::text IS NULL AND %(conflicts)s::boolean AND conflict_deadline_at IS NOT NULL
+    WHERE %(conflicts)s::boolean AND conflict_deadline_at IS NOT NULL
         AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
         AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
         AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
         AND (%(reference_conflict)s::boolean IS NULL OR %(reference_conflict)s)
         AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+        AND (%(metadata)s::jsonb IS NULL OR NOT EXISTS (
+            SELECT FROM jsonb_each_text(%(metadata)s) AS pair
+            WHERE NOT EXISTS (
+                SELECT FROM request_metadata AS entry
+                WHERE entry.key = pair.key AND entry.value = pair.value
+                    AND entry.created_at = requests.created_at AND entry.request_id = requests.id)))
     UNION ALL
     SELECT requests.id
     FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
     WHERE %(key)s::text IS NOT NULL AND entry.key = %(key)s AND entry.value = %(value)s
         AND (%(created_from)s::timestamptz IS NULL OR entry.created_at >= %(created_from)s)
         AND (%(created_to)s::timestamptz IS NULL OR entry.created_at < %(created_to)s)
-        AND (status = ANY(%(statuses)s::text[]) OR %(conflicts)s::boolean AND conflict_deadline_at IS NOT NULL)
+        AND status = ANY(%(statuses)s::text[])
         AND (NOT %(needs_payload)s::boolean OR payload IS NOT NULL)
         AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
