@@ -16,6 +16,8 @@ from receiver.domain.targets import normalize_host_pattern
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.standard_webhooks import decode_key
 
+NO_NUL = r"^[^\u0000]*$"
+"""The texts that Postgres can store, as a pattern."""
 MAX_JSON_DEPTH = 100
 DAY_S = 86_400.0
 DURATION_RANGE = validate.Range(min=0, min_inclusive=False, max=3_650 * DAY_S)

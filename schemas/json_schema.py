@@ -12,10 +12,9 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema, fields, validate
 
-from receiver.schemas.fields import MAX_JSON_DEPTH, JsonDocumentSchema, check_storable_json, check_storable_text
+from receiver.schemas.fields import MAX_JSON_DEPTH, NO_NUL, JsonDocumentSchema, check_storable_json, check_storable_text
 
 OPENAPI = "3.1.0"
-NO_NUL = r"^[^\u0000]*$"
 JSON_VALUE = {"$ref": "#/$defs/JsonValue"}
 DEFINITIONS: Mapping[str, Any] = {
     "JsonValue": {

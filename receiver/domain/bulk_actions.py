@@ -20,13 +20,18 @@ class BulkActionKind(StrEnum):
 
     @property
     def statuses(self) -> Collection[RequestStatus]:
-        """The statuses of the requests to which the action applies."""
+        """The statuses of the requests to which the action applies; of accepted ones, to those with a conflict."""
         return _STATUSES[self]
 
     @property
     def needs_provider(self) -> bool:
         """Whether the action applies only to requests whose provider is configured."""
         return self in {BulkActionKind.RETRY, BulkActionKind.SEND_NOW}
+
+    @property
+    def needs_payload(self) -> bool:
+        """Whether the action applies only to requests whose payload is not erased."""
+        return self is BulkActionKind.RETRY
 
 
 _STATUSES = {
@@ -37,7 +42,7 @@ _STATUSES = {
         RequestStatus.CANCELLED,
     ),
     BulkActionKind.CANCEL: (RequestStatus.QUEUED,),
-    BulkActionKind.RESOLVE: (RequestStatus.UNKNOWN,),
+    BulkActionKind.RESOLVE: (RequestStatus.UNKNOWN, RequestStatus.ACCEPTED),
     BulkActionKind.SEND_NOW: (RequestStatus.QUEUED,),
 }
 
@@ -59,13 +64,6 @@ class BulkCall:
     kind: BulkActionKind
     request_filter: RequestFilter
     status: RequestStatus | None = None
-
-    @property
-    def statuses(self) -> Collection[RequestStatus]:
-        """The statuses of the requests to act on; a reference conflict of an accepted request is resolved too."""
-        if self.kind is BulkActionKind.RESOLVE and self.request_filter.reference_conflict:
-            return (*self.kind.statuses, RequestStatus.ACCEPTED)
-        return self.kind.statuses
 
     @property
     def digest(self) -> bytes:

@@ -50,7 +50,7 @@ def preview(
     Raises:
         StateConflict: the action applies to no request with the status of the filter, or to none of its providers.
     """
-    statuses, names = call.statuses, call.request_filter.providers
+    statuses, names = call.kind.statuses, call.request_filter.providers
     status = call.request_filter.status
     if status is not None and status not in statuses:
         allowed = " or ".join(statuses)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from receiver.domain.bulk_actions import BulkCall
 from receiver.domain.sending import RequestStatus
-from receiver.store.connections import Connection, row_factory
+from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.requests import build_metadata_parameters
 from receiver.store.statements import load_statement
 
@@ -57,7 +57,7 @@ def insert_bulk_action(
         connection: a connection to the primary.
         token: the token of the preview.
         call: the call.
-        statuses: the statuses of the requests.
+        statuses: the statuses of the requests; of accepted ones, only those with a reference conflict.
         providers: the providers of the requests; None for all.
         limit: the maximum number of requests.
     """
@@ -67,11 +67,14 @@ def insert_bulk_action(
     params = {
         **asdict(call.request_filter),
         **(build_metadata_parameters(connection, metadata) if metadata else _NO_METADATA),
+        "metadata": as_jsonb(metadata) if metadata else None,
         "id": token,
         "client": call.client,
         "own_client": call.own_client,
         "digest": call.digest,
-        "statuses": list(statuses),
+        "statuses": [status for status in statuses if status is not RequestStatus.ACCEPTED],
+        "conflicts": RequestStatus.ACCEPTED in statuses,
+        "needs_payload": call.kind.needs_payload,
         "providers": None if providers is None else list(providers),
         "lifetime": LIFETIME_S,
         "limit": limit,

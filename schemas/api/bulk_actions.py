@@ -3,14 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, post_load, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.filters import RequestFilter
 from receiver.domain.sending import RequestStatus
 from receiver.schemas.api.common import StrictInput, UUIDString, pop_provider_names
-from receiver.schemas.api.requests import RequestFilterSchema, RequestSummarySchema, metadata_filter
-from receiver.schemas.fields import JsonBoolean, Text, UTCDateTime
+from receiver.schemas.api.requests import (
+    MAX_METADATA_VALUE_LENGTH,
+    METADATA_NAME_PATTERN,
+    RequestFilterSchema,
+    RequestSummarySchema,
+    gather_metadata,
+    metadata_filter,
+)
+from receiver.schemas.fields import NO_NUL, JsonBoolean, Text, UTCDateTime
 
 MAX_BULK_SIZE = 100_000
 """Maximum number of requests of one action."""
@@ -22,10 +29,28 @@ _UNRESOLVING = [kind.value for kind in BulkActionKind if kind is not BulkActionK
 class BulkFilterSchema(RequestFilterSchema, StrictInput):
     """The requests to act on, as in the list of requests; loads to a `RequestFilter`."""
 
+    JSON_SCHEMA_EXTRA: ClassVar = {
+        "patternProperties": {
+            METADATA_NAME_PATTERN: {
+                "type": "string",
+                "maxLength": MAX_METADATA_VALUE_LENGTH,
+                "pattern": NO_NUL,
+                "description": "only with this value under this key of the metadata, as text",
+            }
+        },
+        "if": {"properties": {"account": {"type": "string"}}, "required": ["account"]},
+        "then": {"properties": {"provider": {"type": "string"}}, "required": ["provider"]},
+    }
+
     reference_conflict = JsonBoolean(
         load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
     )
     metadata = metadata_filter("only with these values under these keys of the metadata, as texts")
+
+    @pre_load
+    def _gather_metadata(self, data: Any, **_: Any) -> Any:
+        is_filter = isinstance(data, Mapping) and isinstance(data.get("metadata", {}), Mapping)
+        return gather_metadata(data) if is_filter else data
 
     @post_load
     def _build_filter(self, data: dict[str, Any], **_: Any) -> RequestFilter:

@@ -1,5 +1,6 @@
 """Schemas of requests: submissions, resolutions, the list query, and responses."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -30,7 +31,11 @@ from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 MAX_BATCH_SIZE = 1_000
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
-_METADATA = "metadata."
+METADATA_NAME_PATTERN = (
+    rf"^metadata(\.[^\u0000]{{1,{MAX_METADATA_KEY_LENGTH}}}|\[[^\u0000]{{1,{MAX_METADATA_KEY_LENGTH}}}\])$"
+)
+"""The names `metadata.KEY` and `metadata[KEY]` in a filter."""
+_METADATA_NAME = re.compile(r"metadata(?:\.(.*)|\[(.*)\])", re.DOTALL)
 _FINISHED = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
 _RESOLUTIONS = (RequestStatus.ACCEPTED, *_FINISHED)
 _STATUS = (
@@ -140,27 +145,42 @@ def metadata_filter(description: str) -> fields.Dict:
     )
 
 
+def gather_metadata(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a filter with the values of `metadata.KEY` and `metadata[KEY]` in the field `metadata`.
+
+    Raises:
+        ValidationError: a key is too short, too long or contains NUL, or has two values.
+    """
+    parameters = {name: value for name, value in data.items() if not _METADATA_NAME.fullmatch(name)}
+    metadata = dict(parameters.get("metadata", {}))
+    for name, value in data.items():
+        if found := _METADATA_NAME.fullmatch(name):
+            key = found[1] if found[2] is None else found[2]
+            if not 0 < len(key) <= MAX_METADATA_KEY_LENGTH or "\x00" in key:
+                error = f"Length of a key must be between 1 and {MAX_METADATA_KEY_LENGTH}, without NUL characters."
+                raise ValidationError({"metadata.KEY": [error]})
+            if metadata.setdefault(key, value) != value:
+                raise ValidationError({name: ["Must not have several values."]})
+    return parameters | {"metadata": metadata}
+
+
 class RequestQuerySchema(RequestFilterSchema, ListQuerySchema):
-    """The query of a list of requests; `metadata.KEY=VALUE`, once per key, compares values as text."""
+    """The query of a list of requests; `metadata.KEY=VALUE`, or `metadata[KEY]=VALUE`, once per key, compares text."""
 
     filter_class = RequestFilter
 
     reference_conflict = QueryBoolean(
         load_default=None, metadata={"description": "only requests with a reference conflict, or only others"}
     )
-    metadata = metadata_filter("`metadata.KEY=VALUE`, once per key: the value of this key, as text")
+    metadata = metadata_filter(
+        "`metadata.KEY=VALUE` or `metadata[KEY]=VALUE`, once per key: the value of this key, as text"
+    )
 
     @pre_load
     def _gather_metadata(self, data: Mapping[str, Any], **_: Any) -> dict[str, Any]:
         if "metadata" in data:
             raise ValidationError({"metadata": ["Must be written as metadata.KEY=VALUE, with a key of yours."]})
-        parameters = {name: value for name, value in data.items() if not name.startswith(_METADATA)}
-        metadata = {name[len(_METADATA) :]: value for name, value in data.items() if name.startswith(_METADATA)}
-        for key in metadata:
-            if not 0 < len(key) <= MAX_METADATA_KEY_LENGTH or "\x00" in key:
-                error = f"Length of a key must be between 1 and {MAX_METADATA_KEY_LENGTH}, without NUL characters."
-                raise ValidationError({f"{_METADATA}KEY": [error]})
-        return parameters | {"metadata": metadata}
+        return gather_metadata(data)
 
 
 class AttemptSummarySchema(Schema):

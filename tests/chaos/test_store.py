@@ -110,6 +110,29 @@ def test_differences_of_a_job_are_found(ledger: Ledger, stored_request: StoredRe
     assert list(find_differences(ledger, [stored_request], [in_progress])) == []
 
 
+def test_differences_of_the_jobs_of_a_reused_reference_are_found(
+    ledger: Ledger, stored_request: StoredRequest, stored_job: StoredJob
+) -> None:
+    ledger.ended[REFERENCE] = 0.0
+    later = replace(stored_request, id=uuid4(), name="request-2")
+    assert ledger.record_send(later.name, str(later.id), reuse=True).reference == REFERENCE
+    ledger.add_callback(REFERENCE, "UNDELIVERED").acknowledged = True
+    requests = [stored_request, later]
+    jobs = [
+        replace(stored_job, request=NAME),
+        StoredJob(REFERENCE, "failed", disputed=False, callbacks=1, request=later.name),
+    ]
+    assert list(find_differences(ledger, requests, jobs)) == []
+    assert "of request-2 is lost" in " ".join(find_differences(ledger, requests, jobs[:1]))
+    mixed = [replace(jobs[0], status="failed"), replace(jobs[1], disputed=True)]
+    differences = " ".join(find_differences(ledger, requests, mixed))
+    assert "of request-1 is failed" in differences
+    assert "of request-2 is disputed" in differences
+    assert "and 3 are stored" in " ".join(find_differences(ledger, requests, [*jobs, jobs[0]]))
+    unknown = replace(later, status="unknown", detail="worker lost", jobs=0)
+    assert list(find_differences(ledger, [stored_request, unknown], [mixed[1]])) == []
+
+
 def test_readiness_is_false_only_without_any_commit_around_it() -> None:
     calls = {
         "callback": [Call(0.0, 1.0, 200), Call(2.0, 20.0, 503), Call(19.0, 20.0, 200)],

@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ import pytest
 from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.domain.access import OperatorAction
 from receiver.domain.audit import Finding
+from receiver.domain.bulk_actions import BulkActionKind, BulkCall
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.errors import StateConflict
+from receiver.domain.filters import RequestFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
+from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import Attempt, NoResponse, NotSent, Outcome, RequestStatus, Response
+from receiver.domain.targets import TargetRules
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.exchange.loop import record_exchanges
 from receiver.exchange.work import CompletedExchange
@@ -31,6 +35,7 @@ from receiver.inbound.receive import ParsedCallback, parse_callback, record_call
 from receiver.inbound.replay import record_replay
 from receiver.operations import jobs as job_operations
 from receiver.operations import requests as operations
+from receiver.operations.bulk_actions import carry_out, preview
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.track import AlreadyTracked, TrackedReference, track_reference
@@ -48,6 +53,7 @@ from tests.support.factories import SECRET, settings
 from tests.support.http import build_report
 
 STEP_COUNT = 60
+NOTIFY_TARGETS = TargetRules(["shop.example"])
 CAPACITIES = [ProviderCapacity("acme", 100)]
 LEASES = {"acme": 60.0}
 PROVIDER: dict[str, Any] = {
@@ -117,6 +123,7 @@ class History:
             self.replay_callback,
             self.operate_on_request,
             self.operate_on_request,
+            self.operate_on_requests,
             self.resolve_job,
             self.queue_notifications_once,
             self.restore_backup,
@@ -127,10 +134,14 @@ class History:
         action()
 
     def submit(self) -> None:
-        url = self.rng.choice([None, "https://shop.example/told"])
-        events = self.rng.choice([None, ["job"], ["job", "request"], ["job_change"]]) if url else None
+        url, events = self.choose_notifications()
         request = NewRequest(uuid4(), "acme", "send", {}, {}, None, None, 3_600.0, url, events)
-        submit_requests(self.connection, [request])
+        submit_requests(self.connection, [replace(request, priority=self.rng.randrange(10))])
+
+    def choose_notifications(self) -> tuple[str | None, list[NotifyEvent] | None]:
+        url = self.rng.choice([None, "https://shop.example/told"])
+        job, request, change = NotifyEvent.JOB, NotifyEvent.REQUEST, NotifyEvent.JOB_CHANGE
+        return url, self.rng.choice([None, [job], [job, request], [change]]) if url else None
 
     def claim(self) -> None:
         self.connection.execute("UPDATE requests SET due_at = now() WHERE due_at IS NOT NULL AND provider = 'acme'")
@@ -220,7 +231,9 @@ class History:
         status = self.rng.choice([RequestStatus.ACCEPTED, RequestStatus.REJECTED, RequestStatus.FAILED])
         references = [self.choose_reference()] if status is RequestStatus.ACCEPTED else []
         with suppress(AlreadyTracked, StateConflict), self.connection.transaction():
-            match self.rng.choice(["retry", "cancel", "resolve"]):
+            match self.rng.choice(["retry", "cancel", "resolve", "send-now"]):
+                case "send-now":
+                    operations.send_now(self.connection, request, self.provider, "somebody", None)
                 case "retry":
                     operations.retry(self.connection, request, self.provider, "somebody", None)
                 case "cancel":
@@ -229,6 +242,20 @@ class History:
                     resolution = operations.RequestResolution(status, references)
                     operations.resolve(self.connection, request, self.provider, resolution, operator)
             self.log.append(f"{request.id} was {request.status}")
+
+    def operate_on_requests(self) -> None:
+        """Carry out an action on many requests, perhaps after another action of this or another history."""
+        kind, token = self.rng.choice(list(BulkActionKind)), uuid4()
+        status = self.rng.choice([RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED])
+        request_filter = RequestFilter(providers=["acme"])
+        call = BulkCall("ops", None, kind, request_filter, status if kind is BulkActionKind.RESOLVE else None)
+        with self.connection.transaction():
+            preview(self.connection, call, {"acme": self.provider}, token, 3)
+        if self.rng.random() < 0.3:
+            self.operate_on_request()
+        operator = OperatorAction("ops", datetime.now(UTC), "confirmed by phone")
+        progress = carry_out(self.database, call, {"acme": self.provider}, token, operator, time_limit_s=10.0)
+        self.log.append(f"{kind} {status}: {progress.applied} of {progress.count}")
 
     def resolve_job(self) -> None:
         job = find_job(self.connection, derive_job_id("acme", self.choose_reference()))
@@ -248,12 +275,15 @@ class History:
 
     def track_reference(self) -> None:
         """Track a reference that may already belong to another request of this client or of another."""
-        tracked = TrackedReference("acme", self.choose_reference(), {}, self.rng.choice(["shop", "bank"]))
+        url, events = self.choose_notifications()
+        client = self.rng.choice(["shop", "bank"])
+        tracked = TrackedReference(
+            "acme", self.choose_reference(), {}, client, notify_url=url, notify_events=events or [NotifyEvent.REQUEST]
+        )
         self.log.append(tracked.reference)
         with suppress(AlreadyTracked, StateConflict), self.connection.transaction():
-            track_reference(
-                self.connection, {"acme": self.provider}, tracked, OperatorAction("shop", datetime.now(UTC))
-            )
+            operator = OperatorAction("shop", datetime.now(UTC))
+            track_reference(self.connection, {"acme": self.provider}, tracked, operator, NOTIFY_TARGETS)
 
     def queue_notifications_once(self) -> None:
         queue_notifications(self.database)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
-from uuid import UUID, uuid4
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
 
 from receiver.domain.sending import DEFAULT_PRIORITY, Attempt
 from receiver.exchange.channels import Channels
@@ -70,7 +72,7 @@ class Scene:
         """
         requests = [
             NewRequest(
-                id=uuid4(),
+                id=uuid7(),
                 provider=via,
                 operation="send",
                 payload={"client_reference": name, "to": ["2348030000000"], "text": "hello"},

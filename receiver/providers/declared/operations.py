@@ -26,7 +26,8 @@ from receiver.providers.declared.bodies import (
 )
 from receiver.providers.declared.requests import RequestAuth
 from receiver.providers.json_paths import as_text
-from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE, NO_NUL
+from receiver.schemas.fields import NO_NUL
+from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE
 from receiver.schemas.paths import PLACEHOLDER
 
 _REQUIRED_VALUE = {**DEFINITIONS["JsonValue"], "description": "Neither null nor empty text.", "minLength": 1}

@@ -9,8 +9,9 @@ DELETE FROM bulk_actions WHERE id = ANY(ARRAY(
 
 -- name: insert_bulk_action
 -- Insert a preview with the ids of at most `limit` requests that match a filter, and return the preview. The requests
--- are found as by list_requests or, with a `key` of metadata, as by list_requests_by_metadata. Do not prepare the
--- statement, so that the plan contains only the filters in use.
+-- are found as by list_requests or, with a `key` of metadata, as by list_requests_by_metadata. The accepted ones with a
+-- reference conflict, if `conflicts` is true, are read along their own index. Do not prepare the statement, so that the
+-- plan contains only the filters in use.
 INSERT INTO bulk_actions (id, client, digest, request_ids, created_at, expires_at)
 SELECT %(id)s, %(client)s, %(digest)s, coalesce(array_agg(match.id ORDER BY match.id), '{}'), now(),
     now() + make_interval(secs => %(lifetime)s)
@@ -26,6 +27,7 @@ FROM (
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
             AND (%(reference_conflict)s::boolean IS NULL
                 OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
+            AND (NOT %(needs_payload)s::boolean OR payload IS NOT NULL)
         LIMIT %(limit)s
     ) AS item
     WHERE %(key)s::text IS NULL
@@ -33,12 +35,28 @@ FROM (
             OR ARRAY[source.provider, split_part(source.provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR source.operation = %(operation)s)
     UNION ALL
+    SELECT id FROM requests
+    WHERE %(conflicts)s::boolean AND conflict_deadline_at IS NOT NULL
+        AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
+        AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
+        AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
+        AND (%(reference_conflict)s::boolean IS NULL OR %(reference_conflict)s)
+        AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
+        AND (%(operation)s::text IS NULL OR operation = %(operation)s)
+        AND (%(metadata)s::jsonb IS NULL OR NOT EXISTS (
+            SELECT FROM jsonb_each_text(%(metadata)s) AS pair
+            WHERE NOT EXISTS (
+                SELECT FROM request_metadata AS entry
+                WHERE entry.key = pair.key AND entry.value = pair.value
+                    AND entry.created_at = requests.created_at AND entry.request_id = requests.id)))
+    UNION ALL
     SELECT requests.id
     FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
     WHERE %(key)s::text IS NOT NULL AND entry.key = %(key)s AND entry.value = %(value)s
         AND (%(created_from)s::timestamptz IS NULL OR entry.created_at >= %(created_from)s)
         AND (%(created_to)s::timestamptz IS NULL OR entry.created_at < %(created_to)s)
         AND status = ANY(%(statuses)s::text[])
+        AND (NOT %(needs_payload)s::boolean OR payload IS NOT NULL)
         AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
         AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)

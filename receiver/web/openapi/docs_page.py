@@ -11,7 +11,7 @@ from urllib.parse import quote_plus, urlencode
 
 from markupsafe import Markup, escape
 
-from receiver.schemas.json_schema import NO_NUL
+from receiver.schemas.fields import NO_NUL
 
 _REFERENCE = re.compile(r"#/components/(\w+)/(.+)")
 _CODE = re.compile(r"`([^`]+)`")

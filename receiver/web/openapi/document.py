@@ -16,6 +16,7 @@ from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.notifications import JobsNotificationSchema, NotificationSchema
+from receiver.schemas.api.requests import METADATA_NAME_PATTERN
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
 from receiver.web.openapi.examples import Example, build_examples
@@ -36,7 +37,11 @@ from receiver.web.openapi.parts import (
     describe_header,
     describe_problem,
 )
-from receiver.web.openapi.submissions import MAX_LISTED_ACCOUNTS, list_submittable_operations
+from receiver.web.openapi.submissions import (
+    MAX_LISTED_ACCOUNTS,
+    build_tracking_variants,
+    list_submittable_operations,
+)
 from receiver.web.openapi.webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
@@ -153,8 +158,7 @@ def _describe_query_parameters(
     for name, schema in plugin.build_schema(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
         if schema["type"] == "object":
-            max_length = schema["propertyNames"]["maxLength"]
-            schema["propertyNames"] = {"pattern": rf"^{name}\.[^\u0000]{{1,{max_length}}}$"}
+            schema["propertyNames"] = {"pattern": METADATA_NAME_PATTERN}
             parameter |= {"style": "form", "explode": True}
             parameter["example"] = {key: value for key, value in example.query.items() if key.startswith(f"{name}.")}
         elif name in example.query:
@@ -235,7 +239,6 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
         schema["properties"]["notify_url"] |= notify_url
         if settings.notify_targets is None:
             del schema["dependentRequired"], schema["properties"]["notify_events"]
-    tracking["properties"]["provider"] |= _build_name_schema(list_base_names(providers))
     variants: list[dict[str, str]] = []
     for item in list_submittable_operations(providers):
         payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"
@@ -255,6 +258,13 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
         variants.append({"$ref": f"#/components/schemas/{variant}"})
     if variants:
         schemas["Submission"] = {"description": general["description"], "oneOf": variants}
+    tracking_variants = {
+        f"Tracking.{name}": schema for name, schema in build_tracking_variants(tracking, providers).items()
+    }
+    if tracking_variants:
+        schemas |= tracking_variants
+        references = [{"$ref": f"#/components/schemas/{name}"} for name in tracking_variants]
+        schemas["Tracking"] = {"description": tracking["description"], "oneOf": references}
 
 
 def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: bool = False) -> Mapping[str, Any]:

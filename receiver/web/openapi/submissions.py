@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from receiver.domain.accounts import split_account
+from receiver.domain.accounts import list_accounts, list_base_names, split_account
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Operation
 
@@ -31,12 +31,8 @@ class SubmittableOperation:
 
     @property
     def account_schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of the field `account`; long lists of accounts are left out."""
-        if not self.accounts:
-            return {"type": "null", "description": "The provider has no accounts."}
-        names = {"enum": list(self.accounts)} if len(self.accounts) <= MAX_LISTED_ACCOUNTS else {}
-        name: Mapping[str, Any] = {"type": "string", **names}
-        return name if self.requires_account else {"anyOf": [name, {"type": "null"}]}
+        """The JSON Schema of the field `account`."""
+        return _build_account_schema(self.accounts, requires_account=self.requires_account)
 
 
 def list_submittable_operations(providers: Mapping[str, Provider]) -> list[SubmittableOperation]:
@@ -56,3 +52,30 @@ def list_submittable_operations(providers: Mapping[str, Provider]) -> list[Submi
         )
         for (base, name), operations in owners.items()
     ]
+
+
+def build_tracking_variants(general: Mapping[str, Any], providers: Mapping[str, Provider]) -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of a tracked reference for each provider, by provider, from that for all of them."""
+    variants = {}
+    for base in list_base_names(providers):
+        requires_account = base not in providers
+        properties = {
+            "provider": {"type": "string", "enum": [base]},
+            "account": _build_account_schema(list_accounts(providers, base), requires_account=requires_account),
+        }
+        variants[base] = {
+            **general,
+            "description": f"A reference of a job that the client obtained from {base} itself.",
+            "properties": {**general["properties"], **properties},
+            "required": [*general["required"], *(["account"] if requires_account else [])],
+        }
+    return variants
+
+
+def _build_account_schema(accounts: Sequence[str], *, requires_account: bool) -> Mapping[str, Any]:
+    """Build the JSON Schema of the field `account`; long lists of accounts are left out."""
+    if not accounts:
+        return {"type": "null", "description": "The provider has no accounts."}
+    names = {"enum": list(accounts)} if len(accounts) <= MAX_LISTED_ACCOUNTS else {}
+    name: Mapping[str, Any] = {"type": "string", **names}
+    return name if requires_account else {"anyOf": [name, {"type": "null"}]}

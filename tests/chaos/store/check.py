@@ -1,11 +1,11 @@
 """What must hold after a run: Postgres agrees with the ledger, and everything has ended."""
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from tests.chaos.store.ledger import FINAL_STATES, Ledger
+from tests.chaos.store.ledger import FINAL_STATES, Callback, Ledger, Send
 from tests.chaos.store.postgres import PostgresServer
 
 _ENDED = {"accepted", "unknown"}
@@ -15,8 +15,9 @@ SELECT id, payload ->> 'client_reference', status, detail, (SELECT count(*) FROM
 FROM requests
 """
 _FIND_JOBS = """
-SELECT reference, status, disputed, (SELECT count(*) FROM events WHERE job_id = jobs.id AND source = 'callback')
-FROM jobs
+SELECT reference, jobs.status, disputed,
+    (SELECT count(*) FROM events WHERE job_id = jobs.id AND source = 'callback'), payload ->> 'client_reference'
+FROM jobs LEFT JOIN requests ON requests.id = jobs.request_id
 """
 
 
@@ -33,12 +34,13 @@ class StoredRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job in Postgres, with the number of its events that came by callback."""
+    """A job in Postgres, with the number of its events that came by callback, and the name of its request, if any."""
 
     reference: str
     status: str
     disputed: bool
     callbacks: int
+    request: str | None = None
 
 
 def read_stored(server: PostgresServer) -> tuple[list[StoredRequest], list[StoredJob]]:
@@ -63,7 +65,7 @@ def find_differences(ledger: Ledger, requests: Sequence[StoredRequest], jobs: Se
     for send in ledger.sends:
         if send.key not in keys:
             yield f"{send.name} was sent and is not stored"
-    yield from _check_jobs(ledger, {job.reference: job for job in jobs})
+    yield from _check_jobs(ledger, {request.name for request in requests if request.jobs}, jobs)
 
 
 def _check_request(request: StoredRequest, sends: int) -> Iterator[str]:
@@ -77,19 +79,38 @@ def _check_request(request: StoredRequest, sends: int) -> Iterator[str]:
         yield f"is accepted with {sends} sends and {request.jobs} jobs"
 
 
-def _check_jobs(ledger: Ledger, jobs: Mapping[str, StoredJob]) -> Iterator[str]:
-    for reference, callbacks in ledger.callbacks.items():
-        job = jobs.get(reference)
-        if job is None:
-            if any(callback.acknowledged for callback in callbacks):
-                yield f"the job {reference} is lost: a callback about it was acknowledged"
-            continue
-        final = callbacks[-1]
-        if job.status != FINAL_STATES[final.state] and (final.acknowledged or job.status in FINAL_STATES.values()):
-            yield f"the job {reference} is {job.status}, but its last callback was {final.state}"
-        if job.disputed:
-            yield f"the job {reference} is disputed"
-        if job.callbacks > len(callbacks):
-            yield f"the job {reference} has {job.callbacks} events of {len(callbacks)} callbacks"
-    for reference in jobs.keys() - ledger.callbacks.keys():
+def _check_jobs(ledger: Ledger, accepted: set[str], jobs: Sequence[StoredJob]) -> Iterator[str]:
+    by_reference: dict[str, list[StoredJob]] = defaultdict(list)
+    for job in jobs:
+        by_reference[job.reference].append(job)
+    sends: dict[str, list[Send]] = defaultdict(list)
+    for send in ledger.sends:
+        sends[send.reference].append(send)
+    for reference in ledger.callbacks:
+        stored = by_reference.pop(reference, [])
+        names = [send.name for send in sends[reference]]
+        callbacks = ledger.find_job_callbacks(reference)
+        if len(stored) > len(callbacks):
+            yield f"{reference} names {len(callbacks)} jobs, and {len(stored)} are stored"
+        if len(names) <= 1:
+            yield from _check_job(reference, stored[0] if stored else None, callbacks[0])
+        elif accepted >= set(names):  # otherwise it is not known which job the callbacks are about
+            by_request = {job.request: job for job in stored}
+            for name, job_callbacks in zip(names, callbacks, strict=True):
+                yield from _check_job(f"{reference} of {name}", by_request.get(name), job_callbacks)
+    for reference in by_reference:
         yield f"the job {reference} is unknown to the provider"
+
+
+def _check_job(name: str, job: StoredJob | None, callbacks: Sequence[Callback]) -> Iterator[str]:
+    if job is None:
+        if any(callback.acknowledged for callback in callbacks):
+            yield f"the job {name} is lost: a callback about it was acknowledged"
+        return
+    final = callbacks[-1]
+    if job.status != FINAL_STATES[final.state] and (final.acknowledged or job.status in FINAL_STATES.values()):
+        yield f"the job {name} is {job.status}, but its last callback was {final.state}"
+    if job.disputed:
+        yield f"the job {name} is disputed"
+    if job.callbacks > len(callbacks):
+        yield f"the job {name} has {job.callbacks} events of {len(callbacks)} callbacks"

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from uuid import UUID
 
+REUSE_AFTER_S = 0.5
+"""`reference_reuse_after` of the provider."""
+_REUSE_MARGIN_S = 2.0
+"""How much longer the provider waits: a worker may send a request some time after it has started the attempt."""
 FINAL_STATES = {"DELIVERED": "succeeded", "UNDELIVERED": "failed"}
 """The provider's final states, and the statuses of a job that they mean."""
 
@@ -28,7 +32,7 @@ class Send:
         at: seconds of the monotonic clock.
         name: the client's reference.
         key: the idempotency key: the id of our request.
-        reference: the provider's reference of the new job.
+        reference: the provider's reference of the new job, which may have named another job before.
     """
 
     at: float
@@ -54,22 +58,50 @@ class Ledger:
     Args:
         submitted: the id of each acknowledged request, by the client's reference.
         sends: what the provider acted on.
-        callbacks: all callbacks that were ever due, by reference.
+        callbacks: all callbacks that were ever due, by reference; about several jobs one after the other.
+        ended: when the final callback about the latest job of a reference was acknowledged, by the monotonic clock.
         calls: the calls of each kind: `callback`, `submission` and `readiness`.
     """
 
     submitted: dict[str, UUID] = field(default_factory=dict)
     sends: list[Send] = field(default_factory=list)
     callbacks: dict[str, list[Callback]] = field(default_factory=lambda: defaultdict(list))
+    ended: dict[str, float] = field(default_factory=dict)
     calls: dict[str, list[Call]] = field(default_factory=lambda: defaultdict(list))
     _lock: Lock = field(default_factory=Lock)
 
-    def record_send(self, name: str, key: str) -> Send:
-        """Record that the provider acted on a request, and return it with a new reference."""
+    def record_send(self, name: str, key: str, *, reuse: bool = False) -> Send:
+        """Record that the provider acted on a request, and return it with a new reference.
+
+        With `reuse` the reference is one whose job ended long ago, if there is any.
+        """
         with self._lock:
-            send = Send(time.monotonic(), name, key, f"{name}-{len(self.sends)}")
+            at, reference = time.monotonic(), f"{name}-{len(self.sends)}"
+            before = at - REUSE_AFTER_S - _REUSE_MARGIN_S
+            reusable = next((other for other, ended_at in self.ended.items() if ended_at < before), None)
+            if reuse and reusable is not None:
+                del self.ended[reusable]
+                reference = reusable
+            send = Send(at, name, key, reference)
             self.sends.append(send)
             return send
+
+    def acknowledge(self, callback: Callback) -> None:
+        """Record that a callback was acknowledged."""
+        with self._lock:
+            callback.acknowledged = True
+            is_sent = any(send.reference == callback.reference for send in self.sends)
+            if is_sent and callback.state in FINAL_STATES:
+                self.ended[callback.reference] = time.monotonic()
+
+    def find_job_callbacks(self, reference: str) -> list[list[Callback]]:
+        """Return the callbacks about each job of a reference, in the order of the jobs."""
+        jobs: list[list[Callback]] = [[]]
+        for callback in self.callbacks[reference]:
+            jobs[-1].append(callback)
+            if callback.state in FINAL_STATES:
+                jobs.append([])
+        return [callbacks for callbacks in jobs if callbacks]
 
     def add_callback(self, reference: str, state: str) -> Callback:
         """Record a callback that is due now."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 from tests.benchmarks.cpu import find_children
+from tests.chaos.store.ledger import REUSE_AFTER_S
 from tests.support.http import Server
 from tests.support.processes import RECEIVER, Process, build_environ, build_provider_toml, running, wait_for
 
@@ -18,13 +19,14 @@ STOP_TIMEOUT_S = 12.0
 _COMMAND_TIMEOUT_S = 30.0
 _WEB_WORKERS = 2
 _LOG_TAIL_CHARACTERS = 400
-_SETTINGS = """
+_SETTINGS = f"""
+reference_reuse_after = {REUSE_AFTER_S}
 on_ambiguous = "hold"
 max_concurrency = 16
 timeout = 4
 connect_timeout = 1
-retry = { attempts = 100, base = 0.05, max = 0.5 }
-poll = { first_after = 3600 }
+retry = {{ attempts = 100, base = 0.05, max = 0.5 }}
+poll = {{ first_after = 3600 }}
 """
 
 

@@ -28,6 +28,8 @@ _RETRY_INTERVAL_S = 0.5
 _CLIENT_TIMEOUT_S = 8.0
 _MAX_CALLBACK_DELAY_S = 0.6
 _IN_PROGRESS_SHARE = 0.3
+_REUSED_SHARE = 0.5
+"""Of the requests, those that get a reference that named another job long ago, if there is any."""
 _CALLS_AT_ONCE = 192
 
 
@@ -87,7 +89,8 @@ class Traffic:
 
     def accept(self, name: str, key: str) -> str:
         """Act on a request as the provider: return the reference of a new job, which ends with a callback."""
-        reference = self._ledger.record_send(name, key).reference
+        reuse = self._random.random() < _REUSED_SHARE
+        reference = self._ledger.record_send(name, key, reuse=reuse).reference
         states = ["SENT"] * (self._random.random() < _IN_PROGRESS_SHARE) + [self._random.choice([*FINAL_STATES])]
         self._start_delivery(reference, states)
         return reference
@@ -114,7 +117,7 @@ class Traffic:
                 headers = sign_callback(body, webhook_id=callback.webhook_id)
                 response = self._call("callback", "POST", f"/callbacks/{_PROVIDER}", body, headers)
                 if response and response.status == 200:
-                    callback.acknowledged = True
+                    self._ledger.acknowledge(callback)
                     break
                 self._ending.wait(_RETRY_INTERVAL_S)
 

@@ -257,24 +257,51 @@ def test_unknown_requests_are_resolved_without_their_provider(database: Database
     assert connection.execute("SELECT count(*) FROM notification_outbox").fetchone() == (3,)
 
 
-def test_only_reference_conflicts_are_resolved_if_the_filter_says_so(
-    database: Database, connection: Connection
+@pytest.mark.parametrize("metadata", [{}, {"campaign": "spring"}], ids=["all", "metadata"])
+@pytest.mark.parametrize(
+    ("request_filter", "expected"),
+    [
+        (RequestFilter(), [0, 2]),
+        (RequestFilter(reference_conflict=True), [0]),
+        (RequestFilter(reference_conflict=False), [2]),
+        (RequestFilter(status=RequestStatus.ACCEPTED), [0]),
+        (RequestFilter(status=RequestStatus.UNKNOWN), [2]),
+        (RequestFilter(operation="render"), []),
+        (RequestFilter(providers=["other"]), []),
+        (RequestFilter(created_to=NOON), []),
+    ],
+)
+def test_reference_conflicts_are_resolved_as_unknown_requests_are(
+    database: Database,
+    connection: Connection,
+    request_filter: RequestFilter,
+    expected: list[int],
+    metadata: Mapping[str, str],
 ) -> None:
-    conflicting, accepted, unknown = submit(connection, 3)
-    set_status(connection, [conflicting, accepted], "accepted")
-    set_status(connection, [unknown], "unknown")
-    connection.execute("UPDATE requests SET conflict_deadline_at = now() WHERE id = %s", [conflicting])
+    ids = submit(connection, 3, metadata=metadata)
+    set_status(connection, ids[:2], "accepted")
+    set_status(connection, ids[2:], "unknown")
+    connection.execute("UPDATE requests SET conflict_deadline_at = now() WHERE id = %s", ids[:1])
     call = replace(
         CANCEL,
         kind=BulkActionKind.RESOLVE,
         status=RequestStatus.COMPLETED,
-        request_filter=RequestFilter(reference_conflict=True),
+        request_filter=replace(request_filter, metadata=metadata),
     )
     action = preview_call(connection, call)
-    assert list(action.sample_ids) == [conflicting]
-    assert run(database, action, call).applied == 1
-    assert count_by_status(connection, [conflicting]) == {"completed": 1}
-    assert count_by_status(connection, [accepted, unknown]) == {"accepted": 1, "unknown": 1}
+    assert list(action.sample_ids) == [ids[index] for index in expected]
+    assert run(database, action, call).applied == len(expected)
+    assert count_by_status(connection, ids).get("completed", 0) == len(expected)
+    assert count_by_status(connection, ids[1:2]) == {"accepted": 1}
+
+
+@pytest.mark.parametrize("metadata", [{}, {"campaign": "spring"}], ids=["all", "metadata"])
+def test_requests_with_an_erased_payload_are_not_retried(connection: Connection, metadata: Mapping[str, str]) -> None:
+    ids = submit(connection, 2, metadata=metadata)
+    set_status(connection, ids, "failed")
+    connection.execute("UPDATE requests SET payload = NULL, erased_at = now() WHERE id = %s", ids[:1])
+    call = replace(CANCEL, kind=BulkActionKind.RETRY, request_filter=RequestFilter(metadata=metadata))
+    assert list(preview_call(connection, call).sample_ids) == ids[1:]
 
 
 @pytest.mark.parametrize(

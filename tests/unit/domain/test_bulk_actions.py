@@ -16,7 +16,7 @@ CALL = BulkCall("shop", None, BulkActionKind.CANCEL, FILTER)
 
 def test_no_action_applies_to_a_request_that_is_sent_or_accepted() -> None:
     statuses = {status for kind in BulkActionKind for status in kind.statuses}
-    assert statuses == set(RequestStatus) - {RequestStatus.SENDING, RequestStatus.ACCEPTED, RequestStatus.COMPLETED}
+    assert statuses == set(RequestStatus) - {RequestStatus.SENDING, RequestStatus.COMPLETED}
 
 
 def test_digest_does_not_depend_on_the_order_of_providers() -> None:

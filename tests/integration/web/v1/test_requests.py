@@ -303,7 +303,7 @@ def test_requests_are_found_by_metadata(api: Server) -> None:
     expected = create_request(api, metadata={"order": marker, "line": 7, "gift": True})
     create_request(api, metadata={"order": marker, "line": 8})
     page = send(
-        api, "GET", f"/v1/requests?metadata.order={marker}&metadata.line=7&metadata.gift=true&status=queued"
+        api, "GET", f"/v1/requests?metadata.order={marker}&metadata[line]=7&metadata%5Bgift%5D=true&status=queued"
     ).json
     assert [item["id"] for item in page["items"]] == [expected["id"]]
     assert send(api, "GET", f"/v1/requests?metadata.order={marker}x").json == {"items": [], "next_cursor": None}
@@ -338,6 +338,10 @@ def test_list_continues_after_cursor(api: Server) -> None:
         ("created_to=2026-01-01", "created_to"),
         ("metadata.=1", "metadata.KEY"),
         ("metadata=1", "metadata"),
+        ("metadata[]=1", "metadata.KEY"),
+        ("metadata[a=1", "metadata[a"),
+        ("metadata[a]=1&metadata.a=2", "metadata.a"),
+        ("metadata[a]=1&metadata[a]=1", "metadata[a]"),
         ("metadata.a=%00", "metadata"),
         (f"metadata.a={'x' * 501}", "metadata"),
         ("status=queued&status=failed", "status"),

@@ -1,5 +1,6 @@
 """Actions on many requests: the schema and its JSON Schema accept the same bodies, and what a filter loads to."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -25,6 +26,17 @@ BODIES: list[tuple[Any, bool]] = [
     (PREVIEW | {"filter": None}, False),
     (PREVIEW | {"filter": {"metadata": {"campaign": "spring"}, "status": "queued"}}, True),
     (PREVIEW | {"filter": {"metadata": {"order": 7}}}, False),
+    (PREVIEW | {"filter": {"metadata.order": "7", "metadata[line]": "8", "metadata": {"gift": "true"}}}, True),
+    (PREVIEW | {"filter": {"metadata.order": 7}}, False),
+    (PREVIEW | {"filter": {"metadata.": "7"}}, False),
+    (PREVIEW | {"filter": {"metadata[order": "7"}}, False),
+    (PREVIEW | {"filter": {f"metadata[{'x' * 101}]": "7"}}, False),
+    (PREVIEW | {"filter": {"metadata.order": "x" * 501}}, False),
+    (PREVIEW | {"filter": {"metadata": "order"}}, False),
+    (PREVIEW | {"filter": ["metadata.order"]}, False),
+    (PREVIEW | {"filter": {"account": "north"}}, False),
+    (PREVIEW | {"filter": {"account": "north", "provider": None}}, False),
+    (PREVIEW | {"filter": {"account": "north", "provider": "acme"}}, True),
     (PREVIEW | {"filter": {"cursor": "a"}}, False),
     (PREVIEW | {"filter": {"reference_conflict": True}}, True),
     (PREVIEW | {"filter": {"reference_conflict": "true"}}, False),
@@ -44,8 +56,17 @@ def test_action_schema_accepts_exactly_valid_bodies(body: Any, valid: bool) -> N
     assert_schemas_agree(BulkActionSchema(), body, valid=valid)
 
 
-def test_filter_loads_like_that_of_the_list() -> None:
-    body = PREVIEW | {"filter": {"status": "queued", "provider": "acme", "metadata": {"campaign": "spring"}}}
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"metadata": {"campaign": "spring"}},
+        {"metadata.campaign": "spring"},
+        {"metadata[campaign]": "spring"},
+        {"metadata[campaign]": "spring", "metadata.campaign": "spring"},
+    ],
+)
+def test_filter_loads_like_that_of_the_list(metadata: Mapping[str, Any]) -> None:
+    body = PREVIEW | {"filter": {"status": "queued", "provider": "acme", **metadata}}
     assert BulkActionSchema().load(body)["filter"] == RequestFilter(
         status=RequestStatus.QUEUED, providers=["acme"], metadata={"campaign": "spring"}
     )

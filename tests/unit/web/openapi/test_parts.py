@@ -49,6 +49,9 @@ def test_metadata_filter_has_free_keys() -> None:
     assert (parameter["style"], parameter["explode"]) == ("form", True)
     for name, is_accepted in {
         "metadata.order": True,
+        "metadata[order]": True,
+        "metadata[order": False,
+        "metadata[]": False,
         "metadata.": False,
         "order": False,
         f"metadata.{'x' * 101}": False,
@@ -79,7 +82,7 @@ def test_notify_events_require_a_notify_url(name: str) -> None:
     events = {"notify_events": ["job"]}
     for valid in (body, body | url, body | url | events, body | events | {"notify_url": None}):
         assert is_valid(DOCUMENT, schema, valid), valid
-    for invalid in (events, {"provider": "0"}):
+    for invalid in (events, {"provider": "0"}, {"account": "0"}):
         assert not is_valid(DOCUMENT, schema, body | invalid), invalid
 
 
@@ -110,4 +113,4 @@ def test_notify_url_pattern_follows_configuration() -> None:
     assert is_valid(unconfigured, schema, None)
     assert not is_valid(unconfigured, schema, "https://shop.example/")
     assert NotificationType.REQUEST_FINISHED not in unconfigured["webhooks"]
-    assert "notify_events" not in unconfigured["components"]["schemas"]["Tracking"]["properties"]
+    assert "notify_events" not in unconfigured["components"]["schemas"]["Tracking.sandbox"]["properties"]
