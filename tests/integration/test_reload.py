@@ -1,5 +1,6 @@
 """SIGHUP: web and worker read `receiver.toml` again, under load, and refuse a file with a fault."""
 
+import os
 import signal
 import socket
 import threading
@@ -44,6 +45,11 @@ def reload(process: Process, file: Path, config: str, event: str = "settings.rel
     file.write_text(config)
     process.popen.send_signal(signal.SIGHUP)
     process.wait_until(lambda: process.output.count(event) == before + workers)
+
+
+def find_children(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has forked."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager
@@ -102,6 +108,25 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
         assert web.call_back(build_report("ref-1")).status == 200
         reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
+        assert_ends_well(web)
+
+
+def test_worker_in_place_of_another_starts_with_the_last_good_file(reload_dsn: str, tmp_path: Path) -> None:
+    base = build_provider_toml()
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+        running_web(tmp_path, reload_dsn, base, listener, WEB_CONCURRENCY="1") as web,
+    ):
+        [file] = tmp_path.glob("*.toml")
+        reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
+        reload(web, file, "[providers.sandbox]\n", "settings.reload_refused")
+        [worker] = find_children(web.popen.pid)
+        os.kill(worker, signal.SIGKILL)
+        web.wait_until(lambda: find_children(web.popen.pid) not in ([], [worker]))
+        assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
+        assert web.call_back(build_report("ref-1")).status == 200
+        reload(web, file, base)
+        assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 404
         assert_ends_well(web)
 
 
