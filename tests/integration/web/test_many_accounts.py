@@ -27,11 +27,11 @@ signature = { scheme = "standard-webhooks" }
 
 
 def build_account(number: int) -> str:
-    return f'''
+    return f"""
 [providers.acme.accounts.a{number}]
 auth = {{ secret = "key-{number}" }}
 signature = {{ secrets = ["{SECRET}"] }}
-'''
+"""
 
 
 def read_cpu_s(pid: int) -> float:
