@@ -25,7 +25,7 @@ from tests.support.processes import (
     running_web,
     running_worker,
 )
-from tests.support.provider import Reply, listening
+from tests.support.provider import Reply, listening, reply_after
 from tests.support.scene import open_scene
 
 OTHER_SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="
@@ -190,4 +190,30 @@ def test_worker_takes_over_added_changed_and_removed_providers(reload_dsn: str, 
             [(status,)] = connection.execute("SELECT status FROM requests WHERE provider = 'removed'").fetchall()
             assert (status, fake_provider.find_received(names[2])) == ("queued", [])
             reload(worker, file, "[providers.kept]\n", "settings.reload_refused")
+            assert_ends_well(worker)
+
+
+def test_waiting_work_of_a_removed_provider_returns_to_the_queue(reload_dsn: str, tmp_path: Path) -> None:
+    ended, sent, waiting = names = [f"reload-{uuid4().hex}" for _ in range(3)]
+    replied = threading.Event()
+    with listening() as fake_provider, open_scene(reload_dsn, fake_provider) as scene:
+        for name in names:
+            reply = Reply(200, b'{"items": []}')
+            scene.script(name, reply if name == ended else reply_after(replied, reply))
+        config = scene.build_provider_toml("removed", "max_concurrency = 1")
+        with running_worker(tmp_path, reload_dsn, config) as worker:
+            [file] = tmp_path.glob("*.toml")
+            (_,), (first,), (second,) = [scene.submit("removed", name) for name in names]
+            scene.wait_until(second, "sending")  # claimed ahead, because another one has ended
+            worker.wait_until(lambda: len(fake_provider.find_received(sent)) == 1)
+            reload(worker, file, build_provider_toml("other"))
+            detail = scene.wait_until(second, "queued").detail
+            assert detail is not None
+            assert "the provider was removed from the configuration" in detail
+            replied.set()
+            scene.wait_until_settled(first)
+            assert fake_provider.find_received(waiting) == []
+            reload(worker, file, config)
+            scene.wait_until_settled(second)
+            assert len(fake_provider.find_received(waiting)) == 1
             assert_ends_well(worker)
