@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import Rollback
 from uuid_utils.compat import uuid7
 
 from receiver.domain.access import OperatorAction
-from receiver.domain.errors import StateConflict
+from receiver.domain.errors import ReceiverError, StateConflict
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
 from receiver.domain.notifications import NotifyEvent
@@ -22,7 +21,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import TargetRules
 from receiver.outbound.submit import check_notify_url, find_provider
 from receiver.providers.base import Provider
-from receiver.reconcile import reconcile
+from receiver.reconcile import ReferenceConflict, reconcile
 from receiver.store.connections import Connection
 from receiver.store.jobs import list_jobs, set_job_deadline
 from receiver.store.requests import NewRequest, find_requests, submit_requests
@@ -59,6 +58,14 @@ class TrackedJob:
     is_new: bool
 
 
+class ReferenceTaken(ReceiverError):
+    """The job of a reference belongs to another request already. Roll back, then see `find_tracked_job`."""
+
+    def __init__(self, conflict: ReferenceConflict) -> None:
+        super().__init__("The job with this reference belongs to another request.")
+        self.conflict = conflict
+
+
 def track_reference(
     connection: Connection,
     providers: Mapping[str, Provider],
@@ -79,7 +86,7 @@ def track_reference(
 
     Raises:
         InvalidSubmission: the provider or account does not exist, or `notify_url` may not be called.
-        StateConflict: the job belongs to a request of another client.
+        ReferenceTaken: the job belongs to another request; the transaction must be rolled back.
     """
     provider = find_provider(providers, tracked.provider, tracked.account)
     check_notify_url(tracked.notify_url, notify_targets)
@@ -106,17 +113,23 @@ def track_reference(
         notify=request.notify_url is not None,
         notify_events=request.notify_events,
     )
-    with connection.transaction() as savepoint:
-        submit_requests(connection, [request])
-        conflicts = reconcile(connection, [replace(event, actor=operator.actor)])
-        if conflicts:
-            raise Rollback(savepoint)
+    submit_requests(connection, [request])
+    conflicts = reconcile(connection, [replace(event, actor=operator.actor)])
     if conflicts:
-        owners = find_requests(connection, [conflicts[0].owner_id])
-        if tracked.client not in {owner.client for owner in owners}:
-            raise StateConflict("The job with this reference belongs to another request. Check the reference.")
-        return TrackedJob(conflicts[0].job_id, is_new=False)
+        raise ReferenceTaken(conflicts[0])
     [job] = list_jobs(connection, JobFilter(request_id=request.id)).items
     if tracked.deadline is not None:
         set_job_deadline(connection, job.id, tracked.deadline)
     return TrackedJob(job.id, is_new=True)
+
+
+def find_tracked_job(connection: Connection, tracked: TrackedReference, conflict: ReferenceConflict) -> TrackedJob:
+    """Return the job of a reference that belongs to an earlier request of the same client.
+
+    Raises:
+        StateConflict: the job belongs to a request of another client.
+    """
+    owners = find_requests(connection, [conflict.owner_id])
+    if tracked.client not in {owner.client for owner in owners}:
+        raise StateConflict("The job with this reference belongs to another request. Check the reference.")
+    return TrackedJob(conflict.job_id, is_new=False)

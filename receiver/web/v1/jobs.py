@@ -11,7 +11,7 @@ from receiver.domain.accounts import join_account
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
-from receiver.outbound.track import TrackedReference, track_reference
+from receiver.outbound.track import ReferenceTaken, TrackedJob, TrackedReference, find_tracked_job, track_reference
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.connections import Connection
@@ -65,10 +65,15 @@ def track_job(body: dict[str, Any]) -> Response:
     def track(connection: Connection) -> Response:
         context = current_context()
         job = track_reference(connection, context.providers, tracked, operator, context.settings.notify_targets)
-        headers = {"Location": url_for("v1.show_job", job_id=job.id)}
-        return json_response(_JOB.dump(_build_detail(connection, job.id)), 201 if job.is_new else 200, headers)
+        return _build_tracked(connection, job)
 
-    return run_idempotently(body, track)
+    try:
+        return run_idempotently(body, track)
+    except ReferenceTaken as taken:  # rolled back, since a savepoint would hide the rows from `receiver tail`
+        conflict = taken.conflict
+    return run_idempotently(
+        body, lambda connection: _build_tracked(connection, find_tracked_job(connection, tracked, conflict))
+    )
 
 
 @api.operation(
@@ -188,6 +193,11 @@ def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
     job = _find_job(connection, job_id)
     newest = find_newest_events(connection, [job_id], PageRequest(limit=schemas.MAX_SHOWN_EVENTS))[job_id]
     return _build_document(job, newest)
+
+
+def _build_tracked(connection: Connection, job: TrackedJob) -> Response:
+    headers = {"Location": url_for("v1.show_job", job_id=job.id)}
+    return json_response(_JOB.dump(_build_detail(connection, job.id)), 201 if job.is_new else 200, headers)
 
 
 def _build_document(job: Job, newest: NewestEvents) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.access import OperatorAction
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.domain.sending import Response
@@ -15,6 +16,7 @@ from receiver.domain.tail import TailCursor
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
+from receiver.outbound.track import TrackedReference, track_reference
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
@@ -114,6 +116,17 @@ def test_transaction_committed_after_its_successor_is_not_skipped(
     other.execute("COMMIT")
     expected = [("callback", "accepted"), ("job", "in_progress"), ("job", "succeeded"), ("request", "queued")]
     assert tail.read() == expected
+    assert tail.read() == []
+
+
+def test_reference_tracked_late_is_not_skipped(connection: Connection, other: Connection, tail: Tail) -> None:
+    operator = OperatorAction("shop", datetime.now(UTC))
+    other.execute("BEGIN")
+    track_reference(other, {"sandbox": provider()}, TrackedReference("sandbox", "ref-late", {}, "shop"), operator)
+    submit(connection)
+    assert tail.read() == [("request", "queued")]
+    other.execute("COMMIT")
+    assert tail.read() == [("job", "accepted"), ("request", "queued")]
     assert tail.read() == []
 
 
