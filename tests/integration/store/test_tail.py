@@ -18,13 +18,14 @@ from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
 from receiver.outbound.track import TrackedReference, track_reference
 from receiver.reconcile import reconcile
-from receiver.store.connections import Connection, connect
+from receiver.store.connections import Connection, connect, transaction
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from receiver.store.tail import read_changes
 from tests.support.factories import PUBLIC_URL, event, provider
 from tests.support.http import build_report, build_reports
+from tests.support.pgbouncer import pgbouncer
 from tests.support.request_database import complete, record_attempts
 
 
@@ -128,6 +129,26 @@ def test_reference_tracked_late_is_not_skipped(connection: Connection, other: Co
     other.execute("COMMIT")
     assert tail.read() == [("job", "accepted"), ("request", "queued")]
     assert tail.read() == []
+
+
+def test_late_transaction_is_not_skipped_through_pgbouncer(dsn: str, connection: Connection) -> None:
+    with (
+        pgbouncer(dsn, "transaction") as pooled,
+        closing(Database(pooled.dsn, size=2)) as database,
+        closing(connect(pooled.dsn)) as other,
+        closing(connect(pooled.dsn)) as second,
+    ):
+        tail = Tail(database, read_changes(database, []).cursor)
+        with transaction(other):
+            submit(other)
+            call_back(other, build_report("ref-late"))
+            assert tail.read() == []
+            with transaction(second):
+                submit(second)
+            call_back(connection, build_report("ref-early"))
+            assert tail.read() == [("callback", "accepted"), ("job", "succeeded"), ("request", "queued")]
+        assert tail.read() == [("callback", "accepted"), ("job", "succeeded"), ("request", "queued")]
+        assert tail.read() == []
 
 
 def test_transaction_that_has_not_written_yet_is_waited_for(
