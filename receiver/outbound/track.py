@@ -21,7 +21,7 @@ from receiver.domain.sending import RequestStatus
 from receiver.domain.targets import TargetRules
 from receiver.outbound.submit import check_notify_url, find_provider
 from receiver.providers.base import Provider
-from receiver.reconcile import ReferenceConflict, reconcile
+from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.jobs import list_jobs, set_job_deadline
 from receiver.store.requests import NewRequest, find_requests, submit_requests
@@ -50,20 +50,12 @@ class TrackedReference:
     id: UUID = field(default_factory=uuid7)
 
 
-@dataclass(frozen=True, slots=True)
-class TrackedJob:
-    """The job of a reference; `is_new` is False if the same client tracked it, or sent its request, before."""
+class AlreadyTracked(ReceiverError):
+    """The same client tracked the job, or sent its request, before."""
 
-    id: UUID
-    is_new: bool
-
-
-class ReferenceTaken(ReceiverError):
-    """The job of a reference belongs to another request already. Roll back, then see `find_tracked_job`."""
-
-    def __init__(self, conflict: ReferenceConflict) -> None:
-        super().__init__("The job with this reference belongs to another request.")
-        self.conflict = conflict
+    def __init__(self, job_id: UUID) -> None:
+        super().__init__(f"the job {job_id} is tracked already")
+        self.job_id = job_id
 
 
 def track_reference(
@@ -72,8 +64,10 @@ def track_reference(
     tracked: TrackedReference,
     operator: OperatorAction,
     notify_targets: TargetRules | None = None,
-) -> TrackedJob:
-    """Store a request with the job of a reference; call within a transaction.
+) -> UUID:
+    """Store a request with the job of a reference and return the id of the job.
+
+    Call within a transaction, which must be rolled back if an error is raised.
 
     If callbacks with the reference came first, their job becomes that of the request.
 
@@ -86,7 +80,8 @@ def track_reference(
 
     Raises:
         InvalidSubmission: the provider or account does not exist, or `notify_url` may not be called.
-        ReferenceTaken: the job belongs to another request; the transaction must be rolled back.
+        AlreadyTracked: the job belongs to a request of this client.
+        StateConflict: the job belongs to a request of another client.
     """
     provider = find_provider(providers, tracked.provider, tracked.account)
     check_notify_url(tracked.notify_url, notify_targets)
@@ -114,22 +109,12 @@ def track_reference(
         notify_events=request.notify_events,
     )
     submit_requests(connection, [request])
-    conflicts = reconcile(connection, [replace(event, actor=operator.actor)])
-    if conflicts:
-        raise ReferenceTaken(conflicts[0])
+    for conflict in reconcile(connection, [replace(event, actor=operator.actor)]):
+        owners = find_requests(connection, [conflict.owner_id])
+        if tracked.client in {owner.client for owner in owners}:
+            raise AlreadyTracked(conflict.job_id)
+        raise StateConflict("The job with this reference belongs to another request. Check the reference.")
     [job] = list_jobs(connection, JobFilter(request_id=request.id)).items
     if tracked.deadline is not None:
         set_job_deadline(connection, job.id, tracked.deadline)
-    return TrackedJob(job.id, is_new=True)
-
-
-def find_tracked_job(connection: Connection, tracked: TrackedReference, conflict: ReferenceConflict) -> TrackedJob:
-    """Return the job of a reference that belongs to an earlier request of the same client.
-
-    Raises:
-        StateConflict: the job belongs to a request of another client.
-    """
-    owners = find_requests(connection, [conflict.owner_id])
-    if tracked.client not in {owner.client for owner in owners}:
-        raise StateConflict("The job with this reference belongs to another request. Check the reference.")
-    return TrackedJob(conflict.job_id, is_new=False)
+    return job.id

@@ -211,10 +211,7 @@ class NotifiedInputSchema(StrictInput):
     The fields have no defaults, so that a submission from before they existed still has the same fingerprint.
     """
 
-    JSON_SCHEMA_EXTRA: ClassVar = {
-        "if": {"required": ["notify_events"]},
-        "then": {"required": ["notify_url"], "properties": {"notify_url": {"type": "string"}}},
-    }
+    JSON_SCHEMA_EXTRA: ClassVar = {"dependentRequired": {"notify_events": ["notify_url"]}}
 
     notify_url = Text(
         allow_none=True,
@@ -229,7 +226,7 @@ class NotifiedInputSchema(StrictInput):
 
     @validates_schema(skip_on_field_errors=True)
     def _check_notify_events(self, data: Mapping[str, Any], **_: Any) -> None:
-        if data.get("notify_events") and not data.get("notify_url"):
+        if "notify_events" in data and "notify_url" not in data:
             raise ValidationError({"notify_events": ["Allowed only with a notify_url."]})
 
 

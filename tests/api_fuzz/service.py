@@ -7,11 +7,13 @@ from pathlib import Path
 from uuid import UUID
 
 from receiver.domain.jobs import EventSource, JobStatus
+from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection, connect
+from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import claim_requests
-from tests.support.api_calls import build_submission, create_key, create_request
+from tests.support.api_calls import build_submission, create_key, create_request, send
 from tests.support.factories import SECRET, event
 from tests.support.http import Server, build_report, build_reports
 from tests.support.processes import ADMIN_KEY, Web, build_provider_toml, running_web
@@ -43,6 +45,7 @@ reference = "id"
 status = "state"
 statuses = {{ RUNNING = "in_progress", DONE = "succeeded", ERROR = "failed" }}
 """
+NOTIFY_ENVIRON = {"RECEIVER_NOTIFY_HOSTS": "shop.example", "RECEIVER_NOTIFY_SECRETS": SECRET}
 CONFIG = build_provider_toml() + DECLARED
 _FAIL = "UPDATE requests SET status = 'failed', finished_at = now(), leased_until = NULL WHERE id = %s"
 
@@ -52,12 +55,23 @@ def run_service(directory: Path, dsn: str) -> Iterator[Web]:
     """Run the service on a migrated, empty database, and check at the end that its log has no traceback."""
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=RATE_LIMIT) as web,
+        running_web(directory, dsn, CONFIG, listener, RECEIVER_RATE_LIMIT=RATE_LIMIT, **NOTIFY_ENVIRON) as web,
         closing(connect(dsn)) as connection,
+        closing(Database(dsn, size=1)) as database,
     ):
-        create_objects(Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"}), connection)
+        api = Server(web.host, web.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
+        create_objects(api, connection)
+        create_notifications(api, database)
         yield web
         assert "Traceback" not in web.output, web.output
+
+
+def create_notifications(api: Server, database: Database) -> None:
+    """Create notifications of cancelled requests."""
+    for _ in range(3):
+        request = create_request(api, notify_url="https://shop.example/notifications")
+        send(api, "POST", f"/v1/requests/{request['id']}/cancel")
+    queue_notifications(database)
 
 
 def create_objects(api: Server, connection: Connection) -> None:

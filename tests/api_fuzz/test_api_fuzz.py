@@ -10,7 +10,7 @@ from receiver.devtools.scratch import scratch_database
 from tests.api_fuzz.drive import ApiFuzzer
 from tests.api_fuzz.service import run_service
 from tests.support.http import Json
-from tests.support.processes import Web
+from tests.support.processes import ADMIN_KEY, Web
 
 EXAMPLES = 6
 
@@ -26,7 +26,7 @@ def shared_web(server: str, template: str, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module")
 def document(shared_web: Web) -> Json:
-    return shared_web.call("GET", "/openapi.json").json
+    return shared_web.call("GET", "/openapi.json", headers={"authorization": f"Bearer {ADMIN_KEY}"}).json
 
 
 def test_service_conforms_to_its_document(shared_web: Web, document: Json) -> None:

@@ -33,7 +33,7 @@ from receiver.operations import jobs as job_operations
 from receiver.operations import requests as operations
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
-from receiver.outbound.track import ReferenceTaken, TrackedReference, track_reference
+from receiver.outbound.track import AlreadyTracked, TrackedReference, track_reference
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
 from receiver.store.connections import Connection, connect, translate_errors
@@ -219,7 +219,7 @@ class History:
         request, operator = self.choose_request(), OperatorAction("somebody", datetime.now(UTC), "confirmed by phone")
         status = self.rng.choice([RequestStatus.ACCEPTED, RequestStatus.REJECTED, RequestStatus.FAILED])
         references = [self.choose_reference()] if status is RequestStatus.ACCEPTED else []
-        with suppress(StateConflict), self.connection.transaction():
+        with suppress(AlreadyTracked, StateConflict), self.connection.transaction():
             match self.rng.choice(["retry", "cancel", "resolve"]):
                 case "retry":
                     operations.retry(self.connection, request, self.provider, "somebody", None)
@@ -250,7 +250,7 @@ class History:
         """Track a reference that may already belong to another request of this client or of another."""
         tracked = TrackedReference("acme", self.choose_reference(), {}, self.rng.choice(["shop", "bank"]))
         self.log.append(tracked.reference)
-        with suppress(ReferenceTaken), self.connection.transaction():
+        with suppress(AlreadyTracked, StateConflict), self.connection.transaction():
             track_reference(
                 self.connection, {"acme": self.provider}, tracked, OperatorAction("shop", datetime.now(UTC))
             )

@@ -229,8 +229,13 @@ def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_p
     schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(
         {*providers, *list_base_names(providers)}
     )
-    general = schemas["Submission"]
-    general["properties"]["notify_url"] |= _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+    general, tracking = schemas["Submission"], schemas["Tracking"]
+    notify_url = _build_notify_url_schema(settings.notify_targets, is_public=is_public)
+    for schema in (general, tracking):
+        schema["properties"]["notify_url"] |= notify_url
+        if settings.notify_targets is None:
+            del schema["dependentRequired"], schema["properties"]["notify_events"]
+    tracking["properties"]["provider"] |= _build_name_schema(list_base_names(providers))
     variants: list[dict[str, str]] = []
     for item in list_submittable_operations(providers):
         payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"

@@ -1,6 +1,7 @@
 """`/v1/jobs`: list, show and track jobs, wait for them, poll their providers, and resolve them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from receiver.domain.accounts import join_account
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import Page, PageRequest
 from receiver.operations import jobs as operations
-from receiver.outbound.track import ReferenceTaken, TrackedJob, TrackedReference, find_tracked_job, track_reference
+from receiver.outbound.track import AlreadyTracked, TrackedReference, track_reference
 from receiver.schemas.api import jobs as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.connections import Connection
@@ -64,16 +65,18 @@ def track_job(body: dict[str, Any]) -> Response:
 
     def track(connection: Connection) -> Response:
         context = current_context()
-        job = track_reference(connection, context.providers, tracked, operator, context.settings.notify_targets)
-        return _build_tracked(connection, job)
+        job_id = track_reference(connection, context.providers, tracked, operator, context.settings.notify_targets)
+        return _respond_with_job(connection, job_id=job_id, status=201)
 
     try:
         return run_idempotently(body, track)
-    except ReferenceTaken as taken:  # rolled back, since a savepoint would hide the rows from `receiver tail`
-        conflict = taken.conflict
-    return run_idempotently(
-        body, lambda connection: _build_tracked(connection, find_tracked_job(connection, tracked, conflict))
-    )
+    except AlreadyTracked as error:  # the transaction, which would have created a second request, is rolled back
+        return run_idempotently(body, partial(_respond_with_job, job_id=error.job_id, status=200))
+
+
+def _respond_with_job(connection: Connection, *, job_id: UUID, status: int) -> Response:
+    headers = {"Location": url_for("v1.show_job", job_id=job_id)}
+    return json_response(_JOB.dump(_build_detail(connection, job_id)), status, headers)
 
 
 @api.operation(
@@ -193,11 +196,6 @@ def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
     job = _find_job(connection, job_id)
     newest = find_newest_events(connection, [job_id], PageRequest(limit=schemas.MAX_SHOWN_EVENTS))[job_id]
     return _build_document(job, newest)
-
-
-def _build_tracked(connection: Connection, job: TrackedJob) -> Response:
-    headers = {"Location": url_for("v1.show_job", job_id=job.id)}
-    return json_response(_JOB.dump(_build_detail(connection, job.id)), 201 if job.is_new else 200, headers)
 
 
 def _build_document(job: Job, newest: NewestEvents) -> Mapping[str, Any]:

@@ -35,13 +35,13 @@ def test_notify_events_are_shown_with_request(api: Server) -> None:
         assert send(api, "GET", f"/v1/requests/{request['id']}").json["notify_events"] == shown
     assert create_request(api, notify_url=NOTIFY_URL)["notify_events"] == ["request"]
     assert create_request(api)["notify_events"] is None
+    assert create_request(api, notify_url=None, notify_events=["job"])["notify_events"] is None
 
 
 @pytest.mark.parametrize(
     ("fields", "error"),
     [
         ({"notify_events": ["job"]}, "Allowed only with a notify_url."),
-        ({"notify_events": ["job"], "notify_url": None}, "Allowed only with a notify_url."),
         ({"notify_events": [], "notify_url": NOTIFY_URL}, "Length must be between 1 and 3."),
         ({"notify_events": "job", "notify_url": NOTIFY_URL}, "Not a valid list."),
         ({"notify_events": None, "notify_url": NOTIFY_URL}, "Field may not be null."),

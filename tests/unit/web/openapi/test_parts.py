@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import pytest
+
 from receiver.domain.notifications import NotificationType
 from receiver.web.problems import MEDIA_TYPE, ProblemType
 from tests.support.http import Json
@@ -67,6 +69,20 @@ def test_problem_types_are_enumerated(document: Json) -> None:
         assert f"`{problem_type.slug}`: " in described, problem_type
 
 
+@pytest.mark.parametrize("name", ["Submission.sandbox.send", "Tracking"])
+def test_notify_events_require_a_notify_url(name: str) -> None:
+    schema = DOCUMENT["components"]["schemas"][name]
+    payload = {"client_reference": "c", "to": ["1"], "text": "t"}
+    body = {"provider": "sandbox", "operation": "send", "payload": payload}
+    body = body if name != "Tracking" else {"provider": "sandbox", "reference": "ref-1"}
+    url = {"notify_url": "https://shop.example/"}
+    events = {"notify_events": ["job"]}
+    for valid in (body, body | url, body | url | events, body | events | {"notify_url": None}):
+        assert is_valid(DOCUMENT, schema, valid), valid
+    for invalid in (events, {"provider": "0"}):
+        assert not is_valid(DOCUMENT, schema, body | invalid), invalid
+
+
 def test_notify_url_pattern_follows_configuration() -> None:
     [submission] = (
         item for name, item in DOCUMENT["components"]["schemas"].items() if name == "Submission.sandbox.send"
@@ -94,3 +110,4 @@ def test_notify_url_pattern_follows_configuration() -> None:
     assert is_valid(unconfigured, schema, None)
     assert not is_valid(unconfigured, schema, "https://shop.example/")
     assert NotificationType.REQUEST_FINISHED not in unconfigured["webhooks"]
+    assert "notify_events" not in unconfigured["components"]["schemas"]["Tracking"]["properties"]
