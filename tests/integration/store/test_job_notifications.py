@@ -14,7 +14,8 @@ from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import PageRequest
 from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
-from receiver.schemas.api.notifications import MAX_CHANGED_JOBS, JobsNotificationSchema
+from receiver.schemas.api.jobs import JobSchema
+from receiver.schemas.api.notifications import MAX_CHANGED_JOBS, ChangedJobsSchema, JobsNotificationSchema
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.notifications import (
@@ -85,7 +86,11 @@ def test_final_job_is_notified_while_others_are_open(connection: Connection, dat
         "operation": "send",
         "metadata": {"order": 7},
     }
-    assert JobsNotificationSchema().validate(body) == {}
+    assert (body.keys(), body["data"].keys()) == (
+        JobsNotificationSchema().fields.keys(),
+        ChangedJobsSchema().fields.keys(),
+    )
+    assert job.keys() == JobSchema().fields.keys()
     [notification] = list_notifications(connection, NotificationFilter()).items
     assert (notification.request_id, notification.client, notification.provider) == (request, "shop", "sandbox")
     assert notification.job_ids == [job["id"]]
