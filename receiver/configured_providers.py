@@ -30,6 +30,8 @@ from receiver.references import ReferenceResolver
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
+SETTINGS_EXIT_CODE = 2
+"""The exit code of a process whose settings have faults."""
 
 _MAX_SHOWN_CHARS = 80
 # fmt: off
@@ -52,6 +54,11 @@ class SettingsError(ReceiverError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__(" ".join(faults))
         self.faults = faults
+
+    @property
+    def report(self) -> str:
+        """The faults as lines of text."""
+        return "\n".join(f"settings: {fault}" for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True)

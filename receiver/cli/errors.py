@@ -7,10 +7,10 @@ from contextlib import contextmanager
 import click
 
 from receiver.cli.process_group import StopRequested
-from receiver.configured_providers import SettingsError
+from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError
 from receiver.domain.errors import ReceiverError
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE = 1, SETTINGS_EXIT_CODE
 
 
 @contextmanager
@@ -19,8 +19,7 @@ def report_errors() -> Iterator[None]:
     try:
         yield
     except SettingsError as error:
-        for fault in error.faults:
-            click.echo(f"settings: {fault}", err=True)
+        click.echo(error.report, err=True)
         sys.exit(USAGE)
     except ReceiverError as error:
         click.echo(f"error: {error}", err=True)

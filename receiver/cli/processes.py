@@ -4,6 +4,7 @@ import os
 import sys
 from typing import NoReturn
 
+from receiver.configured_providers import ConfiguredProviders, SettingsError
 from receiver.settings import SERVICE_VARIABLES, load_settings
 
 WORKER = ("-m", "receiver.worker")
@@ -11,10 +12,16 @@ WEB = ("-m", "gunicorn", "--config", "python:receiver.web.gunicorn_conf", "recei
 
 
 def run_process(arguments: tuple[str, ...]) -> NoReturn:
-    """Replace this process by `python ARGUMENTS`, once its settings are valid.
+    """Replace this process by `python ARGUMENTS`, once its environment is valid.
+
+    That process reads the configuration file and reports its faults, so that many accounts are not read twice.
 
     Raises:
-        SettingsError: the environment or the configuration file is invalid.
+        SettingsError: with the faults of the environment, and then also those of the configuration file.
     """
-    load_settings(os.environ, required=SERVICE_VARIABLES)
+    try:
+        load_settings(os.environ, required=SERVICE_VARIABLES, configured=ConfiguredProviders({}))
+    except SettingsError:
+        load_settings(os.environ, required=SERVICE_VARIABLES)
+        raise
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606  # our own interpreter and modules

@@ -7,10 +7,12 @@ import how to wait, as psycopg does, must not be imported here: every wait for P
 import os
 import resource
 import signal
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError
 from receiver.web.held_providers import held_providers
 from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
@@ -44,12 +46,20 @@ def pre_request(_: Any, __: Any) -> None:
     """Log nothing: gunicorn itself would log the path, of which a callback's token is a part."""
 
 
+def on_starting(_: Any) -> None:
+    """Read the configuration file, before the port is bound; end the process if the file has faults."""
+    try:
+        held_providers.load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error.report}\n")
+        sys.exit(SETTINGS_EXIT_CODE)
+
+
 def when_ready(server: Any) -> None:
-    """Prepare what the workers need before the first one is forked: their providers, and a directory to count in.
+    """Create the directory in which the workers count, and handle SIGHUP, before the first worker is forked.
 
     On SIGHUP gunicorn itself would replace all workers, which closes connections; ours read their providers again.
     """
-    held_providers.load()
     _metrics_directory.create()
     server.handle_hup = partial(_reload_providers, server)
 

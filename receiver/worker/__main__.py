@@ -8,6 +8,7 @@ import os  # noqa: E402  # after monkey.patch_all()
 import signal  # noqa: E402
 import sys  # noqa: E402
 
+from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError  # noqa: E402
 from receiver.domain.errors import ReceiverError  # noqa: E402
 from receiver.logs import configure_logs  # noqa: E402
 from receiver.settings import SERVICE_VARIABLES, load_settings  # noqa: E402
@@ -18,7 +19,11 @@ def main() -> None:
     """Run the worker on `DATABASE_URL` until SIGINT or SIGTERM."""
     # Until the worker can reload its settings; otherwise the signal would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    settings = load_settings(os.environ, required=SERVICE_VARIABLES)
+    try:
+        settings = load_settings(os.environ, required=SERVICE_VARIABLES)
+    except SettingsError as error:
+        sys.stderr.write(f"{error.report}\n")
+        sys.exit(SETTINGS_EXIT_CODE)
     configure_logs(settings.log_level, settings.log_format)
     try:
         run_worker(settings, settings.dsn)
