@@ -48,7 +48,8 @@ class ChangedJobsSchema(Schema):
     """Jobs of one request in a webhook notification."""
 
     request_id = fields.UUID(metadata={"description": "their request"})
-    provider = fields.String(metadata={"description": "the provider of the request"})
+    provider = ProviderName("the provider of the request")
+    account = AccountName()
     operation = fields.String(metadata={"description": "the operation of the request"})
     metadata = fields.Dict(metadata={"description": "the metadata of the request, as it was submitted"})
     jobs = fields.List(
