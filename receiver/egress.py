@@ -40,7 +40,12 @@ def resolve_egress(provider: Provider, environ: Mapping[str, str], directory: Pa
         if egress.tls != TlsFiles():
             load_tls_files(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), egress.tls)
         if egress.proxy_from_environment:
-            egress = replace(egress, proxy=find_environment_proxy(environ, provider.origin))
+            token_origin = provider.token_request.origin if provider.token_request else provider.origin
+            egress = replace(
+                egress,
+                proxy=find_environment_proxy(environ, provider.origin),
+                token_proxy=find_environment_proxy(environ, token_origin),
+            )
     except InvalidTlsFile as error:
         raise ValidationError({"tls": {error.key: [str(error)]}}) from None
     except ValueError as error:

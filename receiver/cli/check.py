@@ -16,7 +16,7 @@ from receiver.domain.egress import TlsFiles
 from receiver.domain.errors import ReceiverError
 from receiver.domain.sending import Response
 from receiver.exchange.access_tokens import request_token
-from receiver.exchange.channels import build_http_client
+from receiver.exchange.channels import build_http_client, build_token_endpoint_client
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
 from receiver.signatures.base import CallbackAuth
@@ -97,10 +97,10 @@ def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
     """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
     results, issued = {}, None
     if provider.token_request:
-        with closing(build_http_client(provider, provider.token_request.origin)) as client:
+        with closing(build_token_endpoint_client(provider, provider.token_request)) as client:
             issued = request_token(client, provider.token_request)
         results["access_token"] = _describe_access_token(issued)
-    with closing(build_http_client(provider, provider.origin)) as client:
+    with closing(build_http_client(provider)) as client:
         for name, check in provider.account_checks.items():
             outgoing = check.outgoing
             if provider.token_request and isinstance(issued, IssuedToken):

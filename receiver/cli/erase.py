@@ -11,6 +11,7 @@ from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.maintenance import open_database
 from receiver.cli.output import print_fields, print_json, print_message, show_progress
 from receiver.cli.process_group import stop_on_signals
+from receiver.domain.accounts import join_account
 from receiver.followup.erase import Erasure, Selection
 from receiver.followup.erase import erase as erase_selection
 from receiver.store.database import Database
@@ -23,6 +24,7 @@ _MAX_NAMED_REQUESTS = 10
     "--request", "request_ids", type=click.UUID, multiple=True, metavar="ID", help="This request; repeatable."
 )
 @click.option("--provider", help="The provider of --reference, or only requests to this provider with --metadata.")
+@options.account
 @click.option("--reference", help="The job with this reference of the provider, and its request.")
 @click.option(
     "--metadata",
@@ -41,6 +43,7 @@ def erase(
     *,
     request_ids: tuple[UUID, ...],
     provider: str | None,
+    account: str | None,
     reference: str | None,
     metadata: tuple[tuple[str, str], ...],
     reason: str,
@@ -67,9 +70,12 @@ def erase(
         raise click.UsageError("--reference requires --provider: providers may use the same reference.")
     if request_ids and provider is not None:
         raise click.UsageError("Omit --provider: --request names the request.")
+    if account is not None and provider is None:
+        raise click.UsageError("--account requires --provider.")
     if as_json and not (yes or dry_run):
         raise click.UsageError("--json requires --yes or --dry-run.")
-    selection = Selection(request_ids, provider, reference, dict(metadata))
+    name = None if provider is None else join_account(provider, account)
+    selection = Selection(request_ids, name, reference, dict(metadata))
     with report_errors(), stop_on_signals(), open_database() as (_, database):
         erasure = _preview(database, selection, reason, yes or dry_run) if dry_run or not yes else None
         if erasure is None or not dry_run:

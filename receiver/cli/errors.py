@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import click
 
 from receiver.cli.process_group import StopRequested
+from receiver.configured_providers import SettingsError
 from receiver.domain.errors import ReceiverError
-from receiver.settings import SettingsError
 
 FAILED, USAGE = 1, 2
 

@@ -6,8 +6,10 @@ from uuid import UUID
 
 import click
 
+from receiver.cli import options
 from receiver.cli.api import Service, Unavailable, connect_service
 from receiver.cli.output import Column, Json, TablePrinter, format_time_ms, print_json, print_message
+from receiver.cli.tables import format_provider
 from receiver.schemas.api.tail import KINDS
 
 _LONG_POLL_S = 30
@@ -24,7 +26,7 @@ _COLUMNS = (
     Column("time", lambda change: format_time_ms(change["at"])),
     Column("kind", "kind"),
     Column("status", "status"),
-    Column("provider", "provider"),
+    Column("provider", format_provider),
     Column("id", "id"),
     Column("reference", "reference"),
     Column("note", _format_note, prose=True),
@@ -34,12 +36,13 @@ _COLUMNS = (
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), help="Only changes of this kind.")
 @click.option("--provider", help="Only changes of this provider.")
+@options.account
 @click.option("--reference", help="Only jobs with this reference, and the callbacks about them.")
 @click.option(
     "--request", "request_id", type=click.UUID, metavar="ID", help="Only this request, its jobs and callbacks."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
-def tail(kind: str | None, provider: str | None, reference: str | None, request_id: UUID | None, as_json: bool) -> None:
+def tail(as_json: bool, **query: str | UUID | None) -> None:
     """Follow requests, callbacks and jobs.
 
     Prints requests when they are submitted, have ended or become unknown, callbacks when they are received, and jobs
@@ -49,7 +52,6 @@ def tail(kind: str | None, provider: str | None, reference: str | None, request_
 
     Example: receiver tail --provider acme --kind job --json
     """
-    query = {"kind": kind, "provider": provider, "reference": reference, "request_id": request_id}
     table = TablePrinter(_COLUMNS)
     for page in _follow(connect_service(), query):
         if page["has_gap"]:

@@ -6,8 +6,8 @@ from receiver.domain.backoff import compute_poll_interval
 
 DEFAULT_LIFETIME_S = 3_600.0
 """The lifetime of a token whose response does not contain it."""
-REFUSAL_WINDOW_S = 60.0
-"""A token that replaces a refused one within this time and is refused as well means that the credentials are wrong."""
+REFUSAL_WINDOW_S = 3_600.0
+"""If a token is refused, and no other was accepted since one was refused in this time, the credentials are wrong."""
 
 _MAX_LIFETIME_S = 30 * 86_400.0
 _MAX_STATED_LIFETIME_S = 3 * 366 * 86_400.0

@@ -75,13 +75,19 @@ class Egress:
         user_agent: the value of `User-Agent`.
         proxy: the proxy that is used; None for none.
         proxy_from_environment: whether the proxy is the one that the environment names for the provider, if any.
+        token_proxy: the proxy that the environment names for the provider's token endpoint, if any.
         tls: the certificates.
     """
 
     user_agent: str = PRODUCT
     proxy: Proxy | None = None
     proxy_from_environment: bool = True
+    token_proxy: Proxy | None = None
     tls: TlsFiles = field(default_factory=TlsFiles)
+
+    def for_token_endpoint(self) -> "Egress":
+        """Return how the provider's token endpoint is reached, for which the environment may name another proxy."""
+        return replace(self, proxy=self.token_proxy) if self.proxy_from_environment else self
 
     def for_other_hosts(self) -> "Egress":
         """Return how hosts are reached that are not the provider's API, such as those of its key documents.

@@ -1,9 +1,11 @@
-"""Whether a callback that belongs to no job mentions somebody whose data is erased."""
+"""What is searched for and taken out when somebody's data is erased: from callbacks without a job, and from answers."""
 
 import json
 from collections.abc import Collection
 from contextlib import suppress
 from urllib.parse import unquote_to_bytes
+
+import orjson
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.encodings import decode_body
@@ -11,6 +13,8 @@ from receiver.domain.documents.errors import UnreadableDocument
 
 MIN_TERM_LENGTH = 4
 """The number of characters of the shortest text that is searched for: a shorter one would be in everything."""
+
+_PERSONAL_FIELDS = ("payload", "metadata", "detail")
 
 
 def mentions(callback: IncomingCallback, terms: Collection[str]) -> bool:
@@ -25,6 +29,16 @@ def mentions(callback: IncomingCallback, terms: Collection[str]) -> bool:
     contents = (raw, unquote_to_bytes(raw.replace(b"+", b" ")), unquote_to_bytes(raw))
     needles = [form for term in terms if len(term) >= MIN_TERM_LENGTH for form in _list_forms(term)]
     return any(needle in content for content in contents for needle in needles)
+
+
+def strip_answer(response: bytes) -> bytes:
+    """Return the stored answer to a call without what its requests or its job contain of a person."""
+    document = orjson.loads(response)
+    for item in document.get("items", [document]):
+        item |= {name: None for name in _PERSONAL_FIELDS if name in item}
+        if "events" in item:
+            item["events"] = []
+    return orjson.dumps(document)
 
 
 def _list_forms(term: str) -> set[bytes]:

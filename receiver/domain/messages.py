@@ -46,7 +46,7 @@ def add_message(detail: str, headers: Mapping[str, str], body: bytes, *, quotes_
         quotes_json: whether JSON without a message is quoted.
     """
     message = find_message(headers, body, quotes_json=quotes_json)
-    if not message or message in detail:
+    if not message or re.search(rf"(?<!\w){re.escape(message)}(?!\w)", detail):
         return detail
     return f"{detail.removesuffix('.')}. The provider responded: {message}"
 

@@ -15,6 +15,8 @@ LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
 """Of a provider's due requests, those with the highest priority are sent first."""
 MAX_RESPONSE_BYTES = 1 << 20
 """The number of bytes at which the body of a provider's response is cut."""
+READ_STATUSES = frozenset({200, 201})
+"""The statuses of responses to polls and lookups that are read; some frameworks respond to every POST with a 201."""
 RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"

@@ -4,7 +4,9 @@ A token is stored encrypted, and renewed before it expires. The right to renew i
 connection is held during the request. Meanwhile the others use the token that they have, or wait for the new one.
 
 After a 401 the token is discarded, and the request returns to the queue as not sent: with the next token it takes its
-turn within the limits again. If that token is refused as well, the response counts, which pauses the provider.
+turn within the limits again. If that token is refused before it was ever accepted, the response counts, which pauses
+the provider. A provider that accepts tokens for some requests and refuses them for others is paused, too: how often an
+accepted token makes up for a refused one is limited.
 """
 
 import time
@@ -20,6 +22,7 @@ import structlog
 from gevent.lock import BoundedSemaphore
 
 from receiver.domain.access_tokens import IssuedToken, TokenFailure, TokenLifetime
+from receiver.domain.buckets import TokenBucket
 from receiver.domain.sending import NoResponse, NotSent, Outcome, Response
 from receiver.exchange.client import Client
 from receiver.exchange.token_cipher import TokenCipher
@@ -30,6 +33,7 @@ from receiver.store.access_tokens import (
     RenewalLease,
     StoredToken,
     TokenKey,
+    confirm_access_token,
     discard_access_token,
     find_access_token,
     lease_token_renewal,
@@ -42,6 +46,7 @@ from receiver.store.errors import StoreError
 _LEASE_MARGIN_S = 5.0
 _WAIT_INTERVAL_S = 0.1
 _POSTPONEMENT_S = 1.0
+_CONFIRMATION_BURST, _CONFIRMATIONS_PER_S = 3, 1 / 60
 _NO_TOKEN = "no access token"  # noqa: S105  # the beginning of a message
 _REDACTED = "[redacted]"
 
@@ -95,6 +100,8 @@ class AccessTokens:
         self._lock = BoundedSemaphore()
         self._token: AccessToken | None = None
         self._renew_at = 0.0
+        self._confirmed_version = 0
+        self._confirmations = TokenBucket(_CONFIRMATION_BURST, _CONFIRMATIONS_PER_S)
 
     @property
     def current(self) -> AccessToken | None:
@@ -117,7 +124,7 @@ class AccessTokens:
                 return token or NotSent(f"{_NO_TOKEN}: {error}")
 
     def discard(self, token: AccessToken) -> bool:
-        """Discard a token that the provider refused; return whether another token may be accepted."""
+        """Discard a token that the provider refused; return whether another one may be accepted."""
         if self._token == token:
             self._token = None
         try:
@@ -125,6 +132,17 @@ class AccessTokens:
                 return discard_access_token(connection, self._key, token.version)
         except StoreError:
             return True
+
+    def confirm(self, token: AccessToken) -> None:
+        """Note that the provider accepted a token; only the first time, and not too often."""
+        if token.version == self._confirmed_version or not self._confirmations.take(1, time.monotonic()):
+            return
+        try:
+            with self._database.connection() as connection:
+                confirm_access_token(connection, self._key, token.version)
+        except StoreError:
+            return
+        self._confirmed_version = token.version
 
     def _obtain(self) -> AccessToken | NoResponse | NotSent:
         """Return the stored token. If it is due, renew it, or wait until another worker has renewed it."""
@@ -137,7 +155,9 @@ class AccessTokens:
                 return token
             self._renew_at = time.monotonic() + _POSTPONEMENT_S
             if stored.failure and stored.retry_in > 0:
-                return token or _build_outcome(TokenFailure(stored.failure, stored.is_refusal))
+                # The refusal has paused the provider. If it was resumed since, that stands until the next renewal.
+                error = f"{_NO_TOKEN}: {stored.failure}"
+                return token or (NotSent(error) if stored.is_refusal else NoResponse(error, sent=False))
             lease = RenewalLease(self._key, uuid4(), self._lease_s)
             with self._database.connection() as connection:
                 is_leased = lease_token_renewal(connection, lease, stored.version)
@@ -212,6 +232,8 @@ class TokenClient:
         if isinstance(outcome, Response):
             if outcome.status == 401 and self._tokens.discard(token):
                 return NotSent("401: the provider refused the access token; the next attempt has a new one")
+            if 200 <= outcome.status < 300:
+                self._tokens.confirm(token)
             return _redact(outcome, token.text)
         return outcome
 

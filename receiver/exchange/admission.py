@@ -8,6 +8,7 @@ own.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -40,10 +41,12 @@ class Admission:
         self.share = 0
         self.in_flight = 0
         self._slots = SlotQueue(take_slots)
-        self._free = Semaphore(0)
+        self._free = 0
+        self._place_waiters: deque[AsyncResult[None]] = deque()
         self._waiting = 0
         self._excess = 0
         self._stopped = False
+        self._withdrawn = False
         self._share_valid_until = 0.0
         self._closed_until = 0.0
         self._rate_meter = RateMeter()
@@ -87,6 +90,19 @@ class Admission:
         """Whether no exchange is in flight or waits."""
         return not self.in_flight and not self._waiting
 
+    def use(self, policy: LimitPolicy) -> None:
+        """Use another policy from now on, for the exchanges in flight too."""
+        self.policy = policy
+        self._withdrawn = False
+
+    def withdraw(self) -> None:
+        """Admit no exchange until `use` is called: the provider is not configured any more.
+
+        Exchanges that wait for a place are refused at once, those that wait for their slot when it begins.
+        """
+        self._withdrawn = True
+        self._refuse_waiters()
+
     def update_limits(self, limits: ProviderLimits, now: datetime) -> None:
         """Apply the provider's limits as of `now` (UTC)."""
         self.limits = limits
@@ -108,14 +124,15 @@ class Admission:
         for _ in range(change):
             self._release_place()
         for _ in range(-change):
-            if not self._free.acquire(blocking=False):
+            if self._free:
+                self._free -= 1
+            else:
                 self._excess += 1
 
     def stop(self) -> None:
         """Admit no exchange any more; those that wait are refused at once."""
         self._stopped = True
-        for _ in range(self._waiting):
-            self._free.release()
+        self._refuse_waiters()
 
     def _acquire_place(self, begin_by: float) -> None:
         """Wait until fewer exchanges are in flight than the share.
@@ -124,20 +141,34 @@ class Admission:
         """
         now = time.monotonic()
         self._check_open(now, begin_by)
+        if self._free:
+            self._free -= 1
+            return
+        place: AsyncResult[None] = AsyncResult()
+        self._place_waiters.append(place)
         self._waiting += 1
         try:
-            if not self._free.acquire(timeout=begin_by - now):
-                self._check_open(time.monotonic(), begin_by)
-                raise _build_too_late_error()
+            place.wait(begin_by - now)
         finally:
             self._waiting -= 1
+            if not place.ready():
+                self._place_waiters.remove(place)
+        if not place.successful():
+            self._check_open(time.monotonic(), begin_by)
+            raise _build_too_late_error()
 
     def _release_place(self) -> None:
         # After a reduction of the share, places in excess of it are not given to others.
         if self._excess:
             self._excess -= 1
+        elif self._place_waiters:
+            self._place_waiters.popleft().set()
         else:
-            self._free.release()
+            self._free += 1
+
+    def _refuse_waiters(self) -> None:
+        while self._place_waiters:
+            self._place_waiters.popleft().set_exception(NotAdmitted("no exchange is admitted any more"))
 
     def _wait_for_slot(self, begin_by: float, begin_at: float | None, *, probe: bool) -> None:
         while True:
@@ -156,6 +187,8 @@ class Admission:
     def _check_open(self, now: float, begin_by: float) -> None:
         if self._stopped:
             raise NotAdmitted("the worker stopped before the exchange could begin")
+        if self._withdrawn:
+            raise NotAdmitted("the provider was removed from the configuration before the exchange could begin")
         if now > begin_by:
             raise _build_too_late_error()
         if now < self._closed_until:

@@ -11,6 +11,7 @@ from receiver.exchange.rate_limiter import RateLimiter
 from receiver.exchange.token_cipher import TokenCipher
 from receiver.exchange.webhook_client import WebhookClient
 from receiver.providers.base import Provider
+from receiver.providers.token_requests import TokenRequest
 from receiver.store.database import Database
 
 
@@ -104,15 +105,20 @@ class Channels(Mapping[str, Channel]):
 def _build_client(provider: Provider, database: Database, cipher: TokenCipher) -> Client:
     if provider.target_rules:
         return WebhookClient(provider.target_rules, provider.send_policy, provider.egress)
-    client, token_request = build_http_client(provider, provider.origin), provider.token_request
+    client, token_request = build_http_client(provider), provider.token_request
     if token_request is None:
         return client
-    build_token_client = partial(build_http_client, provider, token_request.origin)
-    return TokenClient(
-        client, AccessTokens(database, provider, token_request, cipher, build_token_client), token_request
+    tokens = AccessTokens(
+        database, provider, token_request, cipher, partial(build_token_endpoint_client, provider, token_request)
     )
+    return TokenClient(client, tokens, token_request)
 
 
-def build_http_client(provider: Provider, origin: str) -> HttpClient:
-    """Build the HTTP client for one of the origins of a provider: that of its API, or of its token endpoint."""
-    return HttpClient(origin, provider.send_policy, egress=provider.egress)
+def build_http_client(provider: Provider) -> HttpClient:
+    """Build the HTTP client for the API of a provider."""
+    return HttpClient(provider.origin, provider.send_policy, egress=provider.egress)
+
+
+def build_token_endpoint_client(provider: Provider, token_request: TokenRequest) -> HttpClient:
+    """Build the HTTP client for the token endpoint of a provider."""
+    return HttpClient(token_request.origin, provider.send_policy, egress=provider.egress.for_token_endpoint())

@@ -113,7 +113,8 @@ class ConnectionPool:
 
     Args:
         connect: opens a connection.
-        idle_timeout: the longest time in seconds for which a connection idles and is used again; 0 for never.
+        idle_timeout: for how many seconds a connection idles and is used again if its server does not say; 0 for never,
+            whatever the server says.
     """
 
     def __init__(self, connect: Callable[[], HttpConnection], idle_timeout: float) -> None:
@@ -139,8 +140,8 @@ class ConnectionPool:
             connection: it has no response in flight.
             idle_timeout: for how many seconds the server lets it idle; None if that is not known.
         """
-        seconds = self._idle_timeout if idle_timeout is None else min(self._idle_timeout, idle_timeout)
-        if seconds <= 0 or self._is_closed:
+        seconds = self._idle_timeout if idle_timeout is None else idle_timeout
+        if seconds <= 0 or not self._idle_timeout or self._is_closed:
             connection.close()
             return
         connection.is_fresh = False

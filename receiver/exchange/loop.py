@@ -272,14 +272,9 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             return composed
         admission = channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
         try:
-            outcome = channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
+            return channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
         except NotAdmitted as error:
             return NotSent(str(error))
-        if isinstance(outcome, Response) and outcome.problem:
-            # A poll has no other place for it.
-            provider, status, problem = permit.work.provider, outcome.status, outcome.problem
-            _log.warning(f"{self._task.name}.response_unreadable", provider=provider, status=status, problem=problem)
-        return outcome
 
     def _commit(self, exchange: CompletedExchange[WorkT]) -> None:
         """Commit an exchange, or what the task records instead of it."""
@@ -292,9 +287,21 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
                 item = self._task.on_record_failure(item, exchange.work, error)
             else:
                 self._observer.on_record(exchange.work, result)
+                if isinstance(exchange.outcome, Response):
+                    self._log_problem(exchange.work, exchange.outcome, result)
                 return
             if item is not None:
                 gevent.sleep(_RECORD_RETRY_INTERVAL_S)
+
+    def _log_problem(self, work: WorkT, response: Response, result: ExchangeResult[UpdateT]) -> None:
+        """Log why a response is not read: that of a poll leaves no other trace."""
+        if problem := response.problem or result.problem:
+            _log.warning(
+                f"{self._task.name}.response_unreadable",
+                provider=work.provider,
+                status=response.status,
+                problem=problem,
+            )
 
     def _record(
         self, connection: Connection, batch: Sequence[Recordable[WorkT, UpdateT]]

@@ -18,6 +18,7 @@ _BLOCK_BYTES = 16 << 10
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _HEAD = re.compile(r"[!-~]+ [!-~\x80-\xff]+ HTTP/1\.1\r\n([!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t -~\x80-\xff]*\r\n)+\r\n")
 _LINES_BESIDE_HEADERS = 2
+_SINGLE_HEADERS = frozenset({"content-location", "content-type", "date", "location", "operation-location"})
 _KEEP_ALIVE_PARAMETER = re.compile(r"(timeout|max)\s*=\s*\"?(\d{1,9})", re.IGNORECASE)
 _MAX_QUOTED_CHARS = 60
 _KEEP_ALIVE_SHARE, _KEEP_ALIVE_MARGIN_S = 0.8, 1.0
@@ -109,12 +110,27 @@ def read_response(connection: HttpConnection, method: str, max_body_bytes: int) 
         parser.feed(data)
         if not data and not parser.is_complete:
             raise ConnectionResetError("the connection was closed before the end of the response")
-    headers = {name.lower(): value for name, value in parser.items()}
+    headers = _join_headers(parser)
     response = _decode(Response(parser.get_code(), headers, bytes(parser.body)), max_body_bytes)
     if parser.should_close() or parser.get_http_version() == "HTTP/1.0":
         return ReceivedResponse(response, 0.0)
     announced = headers.get("keep-alive")
     return ReceivedResponse(response, parse_keep_alive(announced) if announced else None)
+
+
+def _join_headers(parser: HTTPResponse) -> dict[str, str]:
+    """Return the headers by lower-case name; the values of a repeated header are joined (RFC 9110, section 5.3).
+
+    Of a header that has one value by definition, the first one counts.
+    """
+    headers: dict[str, str] = {}
+    for name, value in parser.items():
+        key = name.lower()
+        if key not in headers:
+            headers[key] = value
+        elif key not in _SINGLE_HEADERS:
+            headers[key] += f", {value}"
+    return headers
 
 
 def parse_keep_alive(text: str) -> float | None:

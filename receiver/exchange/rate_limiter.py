@@ -79,9 +79,11 @@ class RateLimiter:
 
         The share of a provider without a policy is not renewed: what waits for its admission is not admitted.
         """
+        for name in self._admissions.keys() - policies.keys():
+            self._admissions[name].withdraw()
         for name, policy in policies.items():
             if name in self._admissions:
-                self._admissions[name].policy = policy
+                self._admissions[name].use(policy)
             else:
                 self._admissions[name] = Admission(policy, partial(self._take_slots, name))
         self._names = sorted(policies)

@@ -59,11 +59,13 @@ class ExchangeResult(Generic[UpdateT]):
         update: the new state of the work.
         events: the events of jobs.
         refusal: the provider's refusal of our credentials.
+        problem: why the response is not what was asked for, for the log.
     """
 
     update: UpdateT
     events: Sequence[JobEvent] = ()
     refusal: CredentialRefusal | None = None
+    problem: str | None = None
 
 
 Recordable = CompletedExchange[WorkT] | ExchangeResult[UpdateT]

@@ -12,6 +12,7 @@ from typing import TypeVar
 from uuid import UUID, uuid4
 
 from receiver.domain.erasure import mentions
+from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import EventSource, JobEvent, compute_precedence
 from receiver.domain.paging import Cursor, PageRequest
@@ -21,6 +22,7 @@ from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.erase import (
     erase_actions,
+    erase_answers,
     erase_callbacks,
     erase_events,
     erase_jobs,
@@ -50,7 +52,10 @@ _SEARCHED_VERDICTS = (Verdict.REFUSED, Verdict.INVALID)
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Whose data is erased: requests by id, the job with a provider's reference, or requests by metadata."""
+    """Whose data is erased: requests by id, the jobs with a provider's reference, or requests by metadata.
+
+    `provider` is a name, that of a provider with its accounts.
+    """
 
     request_ids: Sequence[UUID] = ()
     provider: str | None = None
@@ -80,8 +85,8 @@ class Erasure:
     Args:
         counts: what was changed.
         selected: how many requests and jobs the selection found.
-        open_requests: the requests that may be sent again, which were left alone, and those with jobs that are not
-            final, about which callbacks will come.
+        open_requests: the requests and notifications that may be sent again, which were left alone, and the requests
+            with jobs that are not final, about which callbacks will come.
         is_settled: whether all transactions that ran meanwhile have ended.
     """
 
@@ -117,6 +122,7 @@ def erase(
         report_progress: called with a line of text after each batch.
 
     Raises:
+        AmbiguousReference: the reference names jobs of several accounts.
         StoreError: a statement failed. What was erased before remains erased.
     """
     with database.connection() as reader, database.connection() as writer:
@@ -133,6 +139,10 @@ def erase(
                 break
         selected = len(subjects.request_ids) + len(subjects.jobs or ())
         return Erasure(counts, selected, eraser.find_open(subjects), is_settled)
+
+
+class AmbiguousReference(ReceiverError):
+    """A reference names jobs of several accounts of a provider, which may be those of several persons."""
 
 
 class _Eraser:
@@ -161,6 +171,9 @@ class _Eraser:
         if selection.reference is not None:
             providers = None if selection.provider is None else [selection.provider]
             jobs = list(self._list_jobs(JobFilter(providers=providers, reference=selection.reference)))
+            names = sorted({job.provider for job in jobs})
+            if len(names) > 1:
+                raise AmbiguousReference(f"Several accounts use this reference: {', '.join(names)}. Add --account.")
             return _Subjects([job.request_id for job in jobs if job.request_id], jobs)
         if selection.metadata:
             found = find_requests_by_metadata(self._reader, selection.metadata, selection.provider, _PAGE_SIZE)
@@ -181,7 +194,9 @@ class _Eraser:
 
     def find_open(self, subjects: _Subjects) -> Sequence[UUID]:
         """Return the requests that may be sent again, or about whose jobs callbacks may come."""
-        open_ids = dict.fromkeys(find_resendable_requests(self._reader, subjects.request_ids))
+        notification_ids = find_notifications(self._reader, subjects.request_ids)
+        resendable = find_resendable_requests(self._reader, [*subjects.request_ids, *notification_ids])
+        open_ids = dict.fromkeys(resendable)
         for request_id in subjects.request_ids:
             jobs = subjects.jobs or self._list_jobs(JobFilter(request_id=request_id))
             if any(not job.status.is_final and job.request_id == request_id for job in jobs):
@@ -203,6 +218,7 @@ class _Eraser:
     def _erase_batch(self, request_ids: Sequence[UUID], jobs: Sequence[Job]) -> ErasedCounts:
         job_ids = sorted(job.id for job in jobs)
         notification_ids = find_notifications(self._reader, request_ids)
+        self._erase_answers(request_ids, jobs)
         requests = self._change(
             lambda connection: erase_requests(connection, [*request_ids, *notification_ids], _ACTOR, self._reason)
         )
@@ -213,6 +229,13 @@ class _Eraser:
             unmatched = [job for job in jobs if job.request_id is None]
             self._change(lambda connection: self._record_events(connection, unmatched))
         return ErasedCounts(requests.requests, requests.attempts, erased_jobs, events, callbacks)
+
+    def _erase_answers(self, request_ids: Sequence[UUID], jobs: Sequence[Job]) -> None:
+        """Erase what is stored for repetitions of the calls that created requests or tracked jobs."""
+        requests = find_requests(self._reader, request_ids)
+        times, locations = [request.created_at for request in requests], [f"/v1/jobs/{job.id}" for job in jobs]
+        clients = {request.client for request in requests if request.client is not None}
+        self._change(lambda connection: erase_answers(connection, clients, times, locations))
 
     def _erase_callbacks(self, callback_ids: Collection[UUID]) -> int:
         ids = list(callback_ids)

@@ -12,18 +12,23 @@ from uuid import UUID
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
 from receiver.domain.paths import has_dot_segment
-from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NotSent, Response
+from receiver.domain.responses import ResponseClass, find_status_rule
+from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, NotSent, Response
 from receiver.exchange.channels import Channel
 from receiver.exchange.credentials import find_refusal
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult
 from receiver.providers.base import Provider, require_capability
 from receiver.providers.capabilities import OutgoingRequest, PollPolicy
+from receiver.providers.unreadable import explain_missing_reports
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.due_providers import list_providers_with_due_polls
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
 from receiver.store.limits import ProviderCapacity
+
+_LOGGED_CLASSES = frozenset({ResponseClass.READ_BODY, ResponseClass.REJECTED, ResponseClass.DUPLICATE})
+"""The classes of responses that are logged if they contain no report; others pass, or are counted elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         other_reports = poller.interpret_other_jobs(references, response) if response else ()
         retry_after = parse_retry_after(response.headers, now) if response else None
         jobs_by_reference = {job.reference: job for job in poll.jobs}
+        problem = None if reports.keys() >= {*references} else _find_problem(provider, poll, outcome)
         events = [
             _name_job(
                 provider.build_event(report, EventSource.POLL, _derive_origin(report), now),
@@ -112,14 +118,16 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
             is_done = _is_final(reports.get(job.reference))
             if not is_done and now >= give_up_at:
                 is_done = True
-                events.append(_build_give_up_event(poller.policy, job, give_up_at))
+                last = None if job.reference in reports else problem
+                events.append(_build_give_up_event(poller.policy, job, give_up_at, last))
             interval = compute_poll_interval(
                 poller.policy.first_after, poller.policy.max_interval, job.polls, exchange.jitter
             )
             # One last poll takes place when the job is to be given up, whatever the interval or `Retry-After`.
             next_in = min(max(interval, retry_after or 0.0), (give_up_at - now).total_seconds())
             next_polls.append(NextPoll(job.id, None if is_done else next_in))
-        return ExchangeResult(next_polls, events, find_refusal(provider, outcome))
+        logged_problem = problem if problem and response and _is_logged(response.status) else None
+        return ExchangeResult(next_polls, events, find_refusal(provider, outcome), logged_problem)
 
     def record(self, connection: Connection, results: Sequence[ExchangeResult[Sequence[NextPoll]]]) -> None:
         events = [event for result in results for event in result.events]
@@ -143,8 +151,25 @@ def _is_final(report: StatusReport | None) -> bool:
     return bool(report and report.status and report.status.is_final)
 
 
-def _build_give_up_event(poll_policy: PollPolicy, job: SilentJob, give_up_at: datetime) -> JobEvent:
+def _find_problem(provider: Provider, poll: PollBatch, outcome: Response | NoResponse) -> str | None:
+    """Return why a poll brought no reports on jobs, without our secrets."""
+    if isinstance(outcome, NoResponse):
+        return f"no response: {outcome.error}"
+    problem = explain_missing_reports(outcome, [job.reference for job in poll.jobs])
+    return provider.redactor.redact_text(problem) if problem else None
+
+
+def _is_logged(status: int) -> bool:
+    """Return whether a response without a report is logged; after a 404 the provider may know the job later."""
+    return status != 404 and find_status_rule(status).response_class in _LOGGED_CLASSES
+
+
+def _build_give_up_event(
+    poll_policy: PollPolicy, job: SilentJob, give_up_at: datetime, last_problem: str | None
+) -> JobEvent:
     detail = f"gave up polling after {poll_policy.give_up_after:g} s"
+    if last_problem:
+        detail += f"; last: {last_problem}"
     return build_unresolved_event(job.id, job.provider, job.reference, give_up_at, detail)
 
 

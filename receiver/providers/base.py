@@ -34,7 +34,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class SendPolicy:
     """How many exchanges with a provider run at once and per second, and how long each may take (seconds).
 
-    `idle_timeout`: the longest time in seconds for which a connection idles and is used again; 0 for never.
+    `idle_timeout`: for how many seconds a connection idles and is used again if the provider does not say; 0 for never.
     """
 
     max_concurrency: int

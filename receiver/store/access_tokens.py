@@ -95,11 +95,16 @@ def save_token_failure(connection: Connection, lease: RenewalLease, failure: Tok
 def discard_access_token(connection: Connection, key: TokenKey, version: int) -> bool:
     """Discard a token that the provider refused; return whether another token may be accepted.
 
-    False if the token replaced one that was refused less than `REFUSAL_WINDOW_S` ago: the credentials are wrong.
+    False if one was refused within `REFUSAL_WINDOW_S` before, and none was confirmed since: the credentials are wrong.
     """
     params = {**_as_params(key), "version": version, "window": REFUSAL_WINDOW_S}
     row = connection.execute(load_statement("discard_access_token"), params).fetchone()
     return row is not None and bool(row[0])
+
+
+def confirm_access_token(connection: Connection, key: TokenKey, version: int) -> None:
+    """Note that the provider accepted a token, so that the next refused one may be replaced, too."""
+    connection.execute(load_statement("confirm_access_token"), {**_as_params(key), "version": version})
 
 
 def _as_params(key: TokenKey) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.erasure import strip_answer
 from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL
 from receiver.store.callbacks import Verdict
 from receiver.store.connections import Connection, as_jsonb
@@ -61,6 +62,27 @@ def erase_events(connection: Connection, job_ids: Sequence[UUID], actor: str) ->
 def erase_actions(connection: Connection, callback_ids: Sequence[UUID]) -> int:
     """Erase the reasons of the actions on callbacks; return how many were erased."""
     return _erase(connection, "erase_actions", callback_ids)
+
+
+def erase_answers(
+    connection: Connection, clients: Collection[str], times: Sequence[datetime], locations: Sequence[str]
+) -> None:
+    """Erase what the stored answers to clients' calls contain of a person.
+
+    Args:
+        connection: any connection, within a transaction.
+        clients: the names of the clients.
+        times: when the calls created requests, UTC.
+        locations: the paths of jobs that calls have tracked.
+    """
+    params = {"clients": list(clients), "times": list(times), "locations": list(locations)}
+    rows = connection.execute(load_statement("find_answers"), params, prepare=False).fetchall()
+    for client, key, response in rows:
+        stripped = strip_answer(response)
+        if stripped != response:
+            connection.execute(
+                load_statement("replace_answer"), {"client": client, "key": key, "response": stripped}, prepare=False
+            )
 
 
 def find_requests_by_metadata(

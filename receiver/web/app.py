@@ -17,6 +17,7 @@ from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext, install_context
 from receiver.web.health import build_health_blueprint
+from receiver.web.held_providers import held_providers
 from receiver.web.metrics import views as metrics
 from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.openapi.docs import build_docs_blueprint
@@ -33,12 +34,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     """Create the app of one web process; must be called after the process was forked.
 
     Args:
-        settings: by default read from the environment.
+        settings: by default read from the environment, with the providers that gunicorn's master holds.
 
     Raises:
         SettingsError: the environment or the configuration file is invalid.
     """
-    settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES)
+    settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES, configured=held_providers.configured)
     configure_logs(settings.log_level, settings.log_format)
     app = Flask(__name__, static_folder=None)
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it

@@ -6,6 +6,7 @@ from typing import cast
 
 from flask import Flask, current_app
 
+from receiver.configured_providers import ConfiguredProviders
 from receiver.inbound.authentication import CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
 from receiver.providers.base import Provider
@@ -43,10 +44,10 @@ class AppContext:
     def providers(self) -> Mapping[str, Provider]:
         return self.settings.providers
 
-    def use(self, settings: Settings) -> None:
-        """Use other settings for the calls and callbacks that begin from now on."""
-        self.settings = settings
-        self.metrics.configure(settings.providers.keys())
+    def use(self, configured: ConfiguredProviders) -> None:
+        """Use other providers for the calls and callbacks that begin from now on."""
+        self.settings = self.settings.configure(configured)
+        self.metrics.configure(configured.providers.keys())
 
     def close(self) -> None:
         """Answer waiting clients, commit pending callbacks, then close all connections."""

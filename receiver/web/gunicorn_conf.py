@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from receiver.web.held_providers import held_providers
 from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
@@ -44,12 +45,19 @@ def pre_request(_: Any, __: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Create the directory in which the workers count, and pass SIGHUP on, before the first worker is forked.
+    """Prepare what the workers need before the first one is forked: their providers, and a directory to count in.
 
-    On SIGHUP gunicorn itself would replace all workers, which closes connections; ours read their settings again.
+    On SIGHUP gunicorn itself would replace all workers, which closes connections; ours read their providers again.
     """
+    held_providers.load()
     _metrics_directory.create()
-    server.handle_hup = partial(server.kill_workers, signal.SIGHUP)
+    server.handle_hup = partial(_reload_providers, server)
+
+
+def _reload_providers(server: Any) -> None:
+    """Read the configuration file again, and have the workers do the same unless it has a fault."""
+    if held_providers.reload():
+        server.kill_workers(signal.SIGHUP)
 
 
 def post_worker_init(worker: Any) -> None:
@@ -68,9 +76,9 @@ def _reload_on_hangup(context: Any) -> None:
     # Imported late, see above.
     import gevent  # noqa: PLC0415
 
-    from receiver.reload import SettingsReloader  # noqa: PLC0415
+    from receiver.reload import ProviderReloader  # noqa: PLC0415
 
-    gevent.signal_handler(signal.SIGHUP, SettingsReloader(context.settings, context.use).reload)
+    gevent.signal_handler(signal.SIGHUP, ProviderReloader(context.settings.configured, context.use).reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 
 

@@ -10,6 +10,7 @@ import gevent
 import structlog
 from gevent.event import Event
 
+from receiver.configured_providers import ConfiguredProviders
 from receiver.domain.accounts import list_base_names, split_account
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
@@ -24,7 +25,7 @@ from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
 from receiver.providers.webhook import PROVIDER_NAME
-from receiver.reload import SettingsReloader
+from receiver.reload import ProviderReloader
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import WORKER_LIMIT_S, Database
@@ -107,7 +108,8 @@ def _run_loops(
     if metrics:
         renew, *steps = (metrics.watch(step) for step in (renew, *steps))
 
-    def apply(new: Settings) -> None:
+    def apply(configured: ConfiguredProviders) -> None:
+        new = settings.configure(configured)
         # Without a pause in between, so that no other greenlet sees a part of the change.
         channels.configure(new.send_targets, _build_callback_urls(new))
         for loop in (send_loop, poll_loop, lookup_loop):
@@ -119,7 +121,7 @@ def _run_loops(
 
     drained, renewal_due = Event(), Event()
     renewal = gevent.spawn(_repeat, renew, drained, renewal_due)
-    gevent.signal_handler(signal.SIGHUP, SettingsReloader(settings, apply).reload)
+    gevent.signal_handler(signal.SIGHUP, ProviderReloader(settings.configured, apply).reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     _log.info("worker.started", providers=list_base_names(channels), accounts=_count_accounts(channels))
     try:

@@ -1,9 +1,20 @@
 """Schemas of the stream of changes: the query, a change, and a page of changes."""
 
-from marshmallow import Schema, fields, validate
+from typing import Any
+
+from marshmallow import Schema, fields, post_load, validate
 
 from receiver.domain.tail import TailCursor
-from receiver.schemas.api.common import PageCursor, StrictInput, UUIDString, provider_filter
+from receiver.schemas.api.common import (
+    AccountName,
+    PageCursor,
+    ProviderName,
+    StrictInput,
+    UUIDString,
+    account_filter,
+    pop_provider_names,
+    provider_filter,
+)
 from receiver.schemas.fields import Text, UTCDateTime
 
 KINDS = ["request", "callback", "job"]
@@ -17,6 +28,7 @@ class TailQuerySchema(StrictInput):
         load_default=None, validate=validate.OneOf(KINDS), metadata={"description": "only changes of this kind"}
     )
     provider = provider_filter()
+    account = account_filter()
     reference = Text(
         load_default=None,
         metadata={"description": "only jobs with this reference, and the callbacks about them"},
@@ -24,6 +36,11 @@ class TailQuerySchema(StrictInput):
     request_id = UUIDString(
         load_default=None, metadata={"description": "only this request, its jobs, and the callbacks about them"}
     )
+
+    @post_load
+    def join_names(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Replace provider and account by `providers`, the names that include those of the changes; None for all."""
+        return {"providers": pop_provider_names(data), **data}
 
 
 class ChangeSchema(Schema):
@@ -37,7 +54,8 @@ class ChangeSchema(Schema):
         },
     )
     at = UTCDateTime(metadata={"description": "when it happened, or was received"})
-    provider = fields.String(metadata={"description": "the provider"})
+    provider = ProviderName("the provider")
+    account = AccountName()
     id = fields.UUID(metadata={"description": "our id of the request, callback or job"})
     request_id = fields.UUID(allow_none=True, metadata={"description": "the request"})
     callback_id = fields.UUID(allow_none=True, metadata={"description": "the callback"})

@@ -1,5 +1,6 @@
 """SIGHUP: web and worker read `receiver.toml` again, under load, and refuse a file with a fault."""
 
+import os
 import signal
 import socket
 import threading
@@ -24,7 +25,7 @@ from tests.support.processes import (
     running_web,
     running_worker,
 )
-from tests.support.provider import Reply, listening
+from tests.support.provider import Reply, listening, reply_after
 from tests.support.scene import open_scene
 
 OTHER_SECRET = "whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw="
@@ -44,6 +45,11 @@ def reload(process: Process, file: Path, config: str, event: str = "settings.rel
     file.write_text(config)
     process.popen.send_signal(signal.SIGHUP)
     process.wait_until(lambda: process.output.count(event) == before + workers)
+
+
+def find_children(pid: int) -> list[int]:
+    """Return the ids of the processes that a process has forked."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @contextmanager
@@ -102,6 +108,25 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
         assert web.call_back(build_report("ref-1")).status == 200
         reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
+        assert_ends_well(web)
+
+
+def test_worker_in_place_of_another_starts_with_the_last_good_file(reload_dsn: str, tmp_path: Path) -> None:
+    base = build_provider_toml()
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=128) as listener,
+        running_web(tmp_path, reload_dsn, base, listener, WEB_CONCURRENCY="1") as web,
+    ):
+        [file] = tmp_path.glob("*.toml")
+        reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
+        reload(web, file, "[providers.sandbox]\n", "settings.reload_refused")
+        [worker] = find_children(web.popen.pid)
+        os.kill(worker, signal.SIGKILL)
+        web.wait_until(lambda: find_children(web.popen.pid) not in ([], [worker]))
+        assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
+        assert web.call_back(build_report("ref-1")).status == 200
+        reload(web, file, base)
+        assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 404
         assert_ends_well(web)
 
 
@@ -165,4 +190,30 @@ def test_worker_takes_over_added_changed_and_removed_providers(reload_dsn: str, 
             [(status,)] = connection.execute("SELECT status FROM requests WHERE provider = 'removed'").fetchall()
             assert (status, fake_provider.find_received(names[2])) == ("queued", [])
             reload(worker, file, "[providers.kept]\n", "settings.reload_refused")
+            assert_ends_well(worker)
+
+
+def test_waiting_work_of_a_removed_provider_returns_to_the_queue(reload_dsn: str, tmp_path: Path) -> None:
+    ended, sent, waiting = names = [f"reload-{uuid4().hex}" for _ in range(3)]
+    replied = threading.Event()
+    with listening() as fake_provider, open_scene(reload_dsn, fake_provider) as scene:
+        for name in names:
+            reply = Reply(200, b'{"items": []}')
+            scene.script(name, reply if name == ended else reply_after(replied, reply))
+        config = scene.build_provider_toml("removed", "max_concurrency = 1")
+        with running_worker(tmp_path, reload_dsn, config) as worker:
+            [file] = tmp_path.glob("*.toml")
+            (_,), (first,), (second,) = [scene.submit("removed", name) for name in names]
+            scene.wait_until(second, "sending")  # claimed ahead, because another one has ended
+            worker.wait_until(lambda: len(fake_provider.find_received(sent)) == 1)
+            reload(worker, file, build_provider_toml("other"))
+            detail = scene.wait_until(second, "queued").detail
+            assert detail is not None
+            assert "the provider was removed from the configuration" in detail
+            replied.set()
+            scene.wait_until_settled(first)
+            assert fake_provider.find_received(waiting) == []
+            reload(worker, file, config)
+            scene.wait_until_settled(second)
+            assert len(fake_provider.find_received(waiting)) == 1
             assert_ends_well(worker)

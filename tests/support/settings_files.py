@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.settings import Settings, SettingsError, load_settings
+from receiver.configured_providers import SettingsError
+from receiver.settings import Settings, load_settings
 from tests.support.factories import SECRET
 
 MINIMAL = f"""

@@ -143,7 +143,8 @@ def walk_poll(scenario: Scenario) -> None:
     scenario.provider.script(reference, state("DELIVERED"))
     job = event(reference, JobStatus.ACCEPTED, source=EventSource.RESPONSE, actor=sandbox(name="sandbox"))
     reconcile(scenario.connection, [job])
-    scenario.connection.execute("UPDATE jobs SET poll_at = now() WHERE id = %s", [job.job_id])
+    # The jobs of other journeys are not polled, as the provider does not know them.
+    scenario.connection.execute("UPDATE jobs SET poll_at = CASE WHEN id = %s THEN now() END", [job.job_id])
     task = PollTask(scenario.settings.send_targets)
     loop = ExchangeLoop(task, scenario.database, scenario.channels, scenario.clock)
     with scenario.recorder.journey():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.settings import load_settings
+from receiver.configured_providers import load_providers
 from tests.support.factories import SECRET
 from tests.support.settings_files import MINIMAL, faults, load
 
@@ -95,7 +95,7 @@ def test_faults_of_accounts_hide_secrets() -> None:
 def test_unchanged_provider_stays_the_same_object() -> None:
     first = load(TEMPLATE + build_account("north") + build_account("south"))
     Path("receiver.toml").write_text(TEMPLATE + build_account("north", "timeout = 3\n") + build_account("south"))
-    second = load_settings({}, previous=first)
+    second = load_providers({}, first.configured)
     assert second.providers["acme/south"] is first.providers["acme/south"]
     assert second.providers["acme/north"] is not first.providers["acme/north"]
     assert second.providers["acme/north"].send_policy.timeout == 3
@@ -105,6 +105,6 @@ def test_changed_secret_file_makes_another_provider() -> None:
     Path("secret").write_text(SECRET)
     toml = TEMPLATE + build_account("north").replace(SECRET, "file:secret")
     first = load(toml)
-    assert load_settings({}, previous=first).providers == first.providers
+    assert load_providers({}, first.configured).providers == first.providers
     Path("secret").write_text("whsec_bm90IHNvIHNlY3JldCBhZnRlciBhbGw=")
-    assert load_settings({}, previous=first).providers["acme/north"] is not first.providers["acme/north"]
+    assert load_providers({}, first.configured).providers["acme/north"] is not first.providers["acme/north"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.egress import PRODUCT, Egress, Proxy, TlsFiles
+from tests.support.factories import SECRET
 from tests.support.settings_files import MINIMAL, append_line, faults, load
 from tests.support.tls import write_certificate
 
@@ -51,6 +52,24 @@ def test_environment_names_the_proxy_of_providers_alone() -> None:
     settings = load(**environ, RECEIVER_NOTIFY_PROXY="http://notify.example")
     assert settings.notify_provider
     assert settings.notify_provider.egress.proxy == Proxy("notify.example", 80)
+
+
+def test_token_endpoint_has_the_proxy_of_its_own_host() -> None:
+    toml = f"""
+        [providers.acme]
+        kind = "declared"
+        base_url = "https://api.acme.example"
+        auth = {{ scheme = "oauth2", token_url = "https://auth.example/token", client_id = "i", client_secret = "s" }}
+        signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
+        callback = {{ reference = "id", status = "state", statuses = {{ DONE = "succeeded" }} }}
+    """
+    environ = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "auth.example"}
+    egress = load_egress(toml, **environ)
+    assert (egress.proxy, egress.for_token_endpoint().proxy) == (PROXY, None)
+    egress = load_egress(toml, **environ | {"NO_PROXY": "api.acme.example"})
+    assert (egress.proxy, egress.for_token_endpoint().proxy) == (None, PROXY)
+    egress = load_egress(f'{toml}\nproxy = "http://proxy.example:3128"', **environ)
+    assert egress.for_token_endpoint().proxy == PROXY
 
 
 @pytest.mark.parametrize("text", ["socks5://me:hunter2@proxy.example", "https://me:hunter2@proxy.example", "http://"])

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from receiver.configured_providers import SettingsError
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.connections import ConnectionLimits
 from receiver.domain.sending import OnAmbiguous, RetryRules
 from receiver.providers.base import SendPolicy
 from receiver.providers.capabilities import CallbackSettings, PollPolicy
 from receiver.providers.sandbox import SandboxSender
-from receiver.settings import SERVICE_VARIABLES, Settings, SettingsError, load_settings
+from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.signatures.base import CallbackAuth, fingerprint_secret
 from receiver.signatures.standard_webhooks import StandardWebhooks, decode_key
 from tests.support.capabilities import callbacks_of, poller_of

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paths import has_dot_segment
-from receiver.domain.sending import ItemStatus, ParsedResponse, Response, ResponseItem
+from receiver.domain.sending import READ_STATUSES, ItemStatus, ParsedResponse, Response, ResponseItem
 from receiver.domain.unknown_requests import LookupPolicy, NotFoundMeaning, UnknownRequest
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import Lookup, LookupImpossible, OutgoingRequest
@@ -85,7 +85,7 @@ class DeclaredLookup(Lookup):
     def interpret(self, response: Response) -> ParsedResponse:
         if response.status == 404:
             return ParsedResponse()
-        if response.status != 200:
+        if response.status not in READ_STATUSES:
             return ParsedResponse(problem=f"the provider responded with {response.status}")
         if self.reports is None:
             return self.responses.parse(response)

@@ -16,6 +16,7 @@ from receiver.domain.sending import Attempt
 from receiver.providers.capabilities import Operation, OutgoingRequest
 from receiver.providers.declared.bodies import (
     OwnText,
+    Step,
     add_query,
     build_fields,
     contains_own,
@@ -41,6 +42,10 @@ _TEXT_VALUE = {
     **_REQUIRED_VALUE,
     "description": "Text or a number; other fields are computed from it.",
     "type": ["string", "number"],
+}
+_WRONG_CONTAINERS: Mapping[type, str] = {
+    dict: "Must be an object, into which a value of ours is put.",
+    list: "Must be a list, into which a value of ours is put.",
 }
 _HEADER_TEXT = re.compile(r"[ -~]+")
 _HEADER_VALUE = {**_TEXT_VALUE, "pattern": "^[ -~]*$"}
@@ -82,12 +87,22 @@ class DeclaredOperation(Operation):
                 errors[name] = ["Must be text or a number."]
             elif has_dot_segment(as_text(fields.get(name)) or ""):
                 errors[name] = ["Must not contain the path segments . and ..: it becomes a part of the path."]
-        if self.body_field:
-            unknown = payload.keys() - {*self._required_names}
-            errors |= {name: ["Unknown field."] for name in sorted(unknown)}
+        errors = self._find_shape_errors(payload) | errors
         # A value may also form such a segment with what the path has beside it.
         if path_names and not errors and has_dot_segment(unquote(self._fill_path(fields).partition("?")[0])):
             errors[path_names[0]] = ["Must not lead to a path with the segments . and ..."]
+        return errors
+
+    def _find_shape_errors(self, payload: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Return the errors of fields that the body cannot contain, or not as they are."""
+        errors = {
+            name: [_WRONG_CONTAINERS[kind]]
+            for name, (kind, _) in self._containers.items()
+            if not isinstance(payload.get(name), kind | None)
+        }
+        if self.body_field:
+            unknown = payload.keys() - {*self._required_names}
+            errors |= {name: ["Unknown field."] for name in sorted(unknown)}
         return errors
 
     @property
@@ -111,10 +126,24 @@ class DeclaredOperation(Operation):
         return needed - self._own_names - frozenset(OWN_PLACEHOLDERS)
 
     @property
-    def _own_names(self) -> frozenset[str]:
-        """The names of the fields that we send ourselves, whatever the payload has."""
+    def _own_places(self) -> Sequence[Sequence[Step]]:
+        """The places in the body of the values that we send ourselves, whatever the payload has."""
         locations = (*self.callback_url, *filter(None, [self.request_id]), *self.computed)
-        return frozenset(str(parse_steps(location)[0]) for location in locations if not _is_outside_body(location))
+        return [parse_steps(location) for location in locations if not _is_outside_body(location)]
+
+    @property
+    def _own_names(self) -> frozenset[str]:
+        """The names of the fields that contain such a place, or are one."""
+        return frozenset(str(place[0]) for place in self._own_places)
+
+    @property
+    def _containers(self) -> Mapping[str, tuple[type[dict[str, Any]] | type[list[Any]], str]]:
+        """The fields that contain such a place, each with its type in a payload and the name of the type in JSON."""
+        return {
+            str(place[0]): (dict, "object") if isinstance(place[1], str) else (list, "array")
+            for place in self._own_places
+            if len(place) > 1
+        }
 
     @property
     def _required_names(self) -> Sequence[str]:
@@ -131,6 +160,8 @@ class DeclaredOperation(Operation):
         properties = dict.fromkeys(self._required_names, _REQUIRED_VALUE)
         properties |= dict.fromkeys(text_names, _TEXT_VALUE) | dict.fromkeys(self._header_names, _HEADER_VALUE)
         properties |= dict.fromkeys(path_names, _PATH_VALUE)
+        for name, (_, kind) in self._containers.items():
+            properties[name] = {"type": kind if name in self._required_names else [kind, "null"]}
         return {
             "type": "object",
             "properties": properties,

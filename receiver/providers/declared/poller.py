@@ -1,19 +1,19 @@
 """The poller of a declared provider: it asks for the status of one job, or of many in one exchange."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
 from marshmallow import ValidationError
 
 from receiver.domain.jobs import JobStatus, StatusReport
-from receiver.domain.sending import Response
+from receiver.domain.sending import READ_STATUSES, Response
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest, Poller, PollPolicy
 from receiver.providers.declared.parsing import ReportParser
 from receiver.providers.declared.requests import FollowUpRequest
-from receiver.providers.json_paths import find_items, parse_json
+from receiver.providers.json_paths import BoundValue, find_items, parse_json
 
 _OVERRIDES = ("reference", "status", "statuses", "code", "detail", "occurred_at")
 """The keys of the table `poll` that default to those of `callback`."""
@@ -67,7 +67,7 @@ class DeclaredPoller(Poller):
             }
         reports: dict[str, StatusReport] = {}
         expected = frozenset(references)
-        for report in self._parse_reports(response):
+        for report in self._parse_reports(response, references[0] if len(references) == 1 else None):
             if report.reference in expected:
                 reports.setdefault(report.reference, report)
         return reports
@@ -77,19 +77,28 @@ class DeclaredPoller(Poller):
             return ()
         return [report for report in self._parse_reports(response) if report.reference not in references]
 
-    def _parse_reports(self, response: Response) -> Iterator[StatusReport]:
-        if response.status != 200:
+    def _parse_reports(self, response: Response, polled: str | None = None) -> Iterator[StatusReport]:
+        """Parse the reports in a response; a single item with a status need not repeat the reference that was polled.
+
+        Such is the usual response at a URL that the provider sent.
+        """
+        if response.status not in READ_STATUSES:
             return
         try:
             document = parse_json(response.body)
         except ValidationError:
             return
-        for item in find_items(self.reports.items, document):
-            if report := self._parse_item(item, document):
+        items = find_items(self.reports.items, document)
+        for item in items:
+            if report := self._parse_item(item, document, polled if len(items) == 1 else None):
                 yield report
 
-    def _parse_item(self, item: Any, document: Any) -> StatusReport | None:
+    def _parse_item(self, item: Any, document: Any, polled: str | None) -> StatusReport | None:
         try:
+            if polled and all(path(item, document) is None for path in self.reports.reference):
+                reports = replace(self.reports, reference=[BoundValue("reference", polled)])
+                report = reports.parse(item, document)
+                return report if report.provider_status else None
             return self.reports.parse(item, document)
         except ValidationError:
             return None

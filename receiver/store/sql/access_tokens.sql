@@ -29,8 +29,8 @@ UPDATE access_tokens SET leased_until = now(), failure = %(failure)s, is_refusal
 WHERE provider = %(provider)s AND fingerprint = %(fingerprint)s AND lease_id = %(lease_id)s
 
 -- name: discard_access_token
--- Let a refused token expire, and return whether another one may be accepted: false if the token itself replaced one
--- that was refused a moment ago. A token that has expired, or was renewed in the meantime, stays as it is.
+-- Let a refused token expire, and return whether another one may be accepted: false if one was refused in the window
+-- before, and none was accepted since. A token that has expired, or was renewed in the meantime, stays as it is.
 WITH discarded AS (
     SELECT refused_at FROM access_tokens
     WHERE provider = %(provider)s AND fingerprint = %(fingerprint)s AND version = %(version)s AND expires_at > now()
@@ -41,6 +41,12 @@ updated AS (
     WHERE provider = %(provider)s AND fingerprint = %(fingerprint)s
 )
 SELECT NOT EXISTS (SELECT FROM discarded WHERE refused_at > now() - make_interval(secs => %(window)s))
+
+-- name: confirm_access_token
+-- Forget the refusal of the token before this one, which the provider accepted.
+UPDATE access_tokens SET refused_at = NULL
+WHERE provider = %(provider)s AND fingerprint = %(fingerprint)s AND version = %(version)s AND expires_at > now()
+    AND refused_at IS NOT NULL
 
 -- name: delete_unused_access_tokens
 -- Delete tokens that expired a month ago: those of former credentials, and of providers that were removed.

@@ -102,14 +102,26 @@ WHERE events.job_id = locked_events.job_id AND events.key = locked_events.key
 UPDATE actions SET reason = NULL
 WHERE subject = ANY(ARRAY(SELECT id::text FROM unnest(%(ids)s::uuid[]) AS input(id))) AND reason IS NOT NULL
 
+-- name: find_answers
+-- Return the stored answers to the calls of clients that have created requests, at the times of these calls, or that have
+-- tracked jobs.
+SELECT client, key, response FROM idempotency_keys
+WHERE client = ANY(%(clients)s) AND response IS NOT NULL
+    AND (created_at = ANY(%(times)s) OR location = ANY(%(locations)s))
+ORDER BY client, key
+
+-- name: replace_answer
+-- Replace a stored answer.
+UPDATE idempotency_keys SET response = %(response)s WHERE client = %(client)s AND key = %(key)s
+
 -- name: find_requests_by_metadata
 -- Return the next requests whose metadata has a value under a key and all the pairs in `other_metadata`, of one provider
--- or of all providers, in order of creation.
+-- with its accounts or of all providers, in order of creation.
 SELECT entry.created_at, entry.request_id
 FROM request_metadata AS entry JOIN requests ON requests.id = entry.request_id
 WHERE entry.key = %(key)s AND entry.value = %(value)s AND requests.provider <> 'notify'
     AND (entry.created_at, entry.request_id) > (%(after)s::timestamptz, %(after_id)s::uuid)
-    AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+    AND (%(provider)s::text IS NULL OR %(provider)s = ANY(ARRAY[provider, split_part(provider, '/', 1)]))
     AND NOT EXISTS (
         SELECT FROM jsonb_each_text(%(other_metadata)s::jsonb) AS pair
         WHERE NOT EXISTS (

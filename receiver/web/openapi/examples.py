@@ -406,6 +406,7 @@ def _build_tail_examples(name: str) -> Mapping[str, Example]:
         "kind": "job",
         "at": _NOON.format(2),
         "provider": name,
+        "account": None,
         "id": JOB_ID,
         "request_id": REQUEST_ID,
         "reference": "ref-1",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from receiver.domain.access import Caller, Scope
+from receiver.domain.accounts import is_included
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.schemas.api.tail import TailQuerySchema, TailSchema
 from receiver.store.tail import Change
@@ -39,11 +40,11 @@ def follow_changes(query: dict[str, Any]) -> Result:
 
 def _build_selector(caller: Caller, query: dict[str, Any]) -> Callable[[Sequence[Change]], Sequence[Change]]:
     """Return a function that selects the changes that a caller may see and that match a query."""
-    reference, request_id = query["reference"], query["request_id"]
+    providers, reference, request_id = query["providers"], query["reference"], query["request_id"]
     filters_jobs = reference is not None or request_id is not None
 
     def is_visible(change: Change) -> bool:
-        if query["provider"] not in {None, change.provider}:
+        if providers is not None and not is_included(change.provider, providers):
             return False
         if change.kind == "callback":  # a client's own key does not see callbacks
             return caller.own_client is None and caller.can_access(change.provider)

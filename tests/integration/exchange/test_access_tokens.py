@@ -105,14 +105,32 @@ def test_refused_token_is_replaced_once(oauth: OAuthProvider, database: Database
         assert get_status(second.exchange(REQUEST)) is None
         assert get_status(first.exchange(REQUEST)) == get_status(second.exchange(REQUEST)) == 202
         assert oauth.tokens == ["token-1", "token-2", "token-2"]
-        oauth.refused = {"token-2", "token-3", "token-4"}
-        assert get_status(first.exchange(REQUEST)) == 401
+        # The token was accepted, so that it may have been revoked since.
+        oauth.refused = {"token-2", "token-3", "token-4", "token-5"}
+        assert isinstance(first.exchange(REQUEST), NotSent)
         # Another worker still has the same token.
         assert isinstance(second.exchange(REQUEST), NotSent)
-        connection.execute("UPDATE access_tokens SET refused_at = refused_at - interval '1 hour'")
+        assert get_status(first.exchange(REQUEST)) == 401
+        connection.execute("UPDATE access_tokens SET refused_at = refused_at - interval '2 hours'")
         assert isinstance(first.exchange(REQUEST), NotSent)
         assert get_status(first.exchange(REQUEST)) == 401
-    assert len(oauth.token_requests) == 4
+    assert len(oauth.token_requests) == 5
+
+
+def test_tokens_that_are_refused_for_some_requests_are_not_replaced_for_ever(
+    oauth: OAuthProvider, database: Database
+) -> None:
+    """As if the credentials lacked a scope that only some requests need."""
+    refused_request = replace(REQUEST, method="GET")
+    statuses = []
+    with opened(oauth, database) as client:
+        for number in range(1, 8):
+            oauth.refused = set()
+            assert get_status(client.exchange(REQUEST)) == 202
+            oauth.refused = {f"token-{number}"}
+            statuses.append(get_status(client.exchange(refused_request)))
+    assert statuses[:2] == [None, None]
+    assert 401 in statuses
 
 
 def test_refusal_by_several_at_once_replaces_the_token_once(oauth: OAuthProvider, database: Database) -> None:
@@ -252,6 +270,15 @@ def test_refused_client_pauses_until_it_is_corrected(
         oauth.token_replies.clear()
         with running_worker(tmp_path, dsn, oauth.build_toml(), "corrected"):
             assert {scene.wait_until_settled(request).status for request in requests} == {"accepted"}
+
+
+def test_refusal_by_the_token_endpoint_pauses_once(oauth: OAuthProvider, database: Database) -> None:
+    """Else an operator who resumes the provider at once would find it paused again, although nothing was tried."""
+    oauth.token_replies = [INVALID_CLIENT]
+    error = "no access token: the token endpoint responded with 401: Unknown client"
+    assert exchange(oauth, database) == NotSent(error, refusal=error)
+    assert exchange(oauth, database) == NotSent(error)
+    assert len(oauth.token_requests) == 1
 
 
 def test_revoked_token_costs_no_request(oauth: OAuthProvider, dsn: str, tmp_path: Path, names: Sequence[str]) -> None:

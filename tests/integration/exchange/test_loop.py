@@ -72,6 +72,35 @@ def test_compressed_poll_is_read_or_logged(database: Database, connection: Conne
     assert problems == ([] if encoding == "gzip" else ["the response is encoded in br, which is not read"])
 
 
+@pytest.mark.parametrize(
+    ("reply", "problem"),
+    [
+        (
+            Reply(200, b"<title>Log in</title>", {"content-type": "text/html"}),
+            "the body is not JSON (text/html): Log in",
+        ),
+        (Reply(200, b""), "the body is empty"),
+        (Reply(200, b'{"id": "another", "state": "DELIVERED"}'), "there is no report on the job silent"),
+        (Reply(403), "the provider responded with 403"),
+        (Reply(404), None),
+        (Reply(503), None),
+        (state("TELEPORTED"), None),
+    ],
+)
+def test_poll_without_a_report_is_logged(
+    database: Database, connection: Connection, reply: Reply, problem: str | None
+) -> None:
+    reconcile(connection, [event("silent", JobStatus.ACCEPTED)])
+    connection.execute("UPDATE jobs SET poll_at = now()")
+    with listening() as server, capture_logs() as logs:
+        server.script("silent", reply)
+        polled = provider(origin=server.url)
+        with running_loop(PollTask({"sandbox": polled}), database, polled) as loop:
+            loop.step()
+    problems = [entry["problem"] for entry in logs if entry["event"] == "poll.response_unreadable"]
+    assert problems == ([problem] if problem else [])
+
+
 def test_nothing_is_claimed_while_commits_fail(database: Database, connection: Connection) -> None:
     payload = {"client_reference": "kept", "to": ["2348030000000"], "text": "hello"}
     submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", payload, {}, None, None, 3_600.0)])

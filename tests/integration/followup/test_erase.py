@@ -1,5 +1,6 @@
 """`erase` leaves nothing of a person in any table, and everything that proves a status."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,7 +16,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.domain.sending import NoResponse, Response
 from receiver.followup.audit import Audit
-from receiver.followup.erase import ErasedCounts, Erasure, Selection, erase
+from receiver.followup.erase import AmbiguousReference, ErasedCounts, Erasure, Selection, erase
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.outbound.notifications import queue_notifications
@@ -183,6 +184,57 @@ def test_data_of_others_is_kept(store: Store) -> None:
     assert store.find_tables_with("grace.hopper") == before
     query = "SELECT erased_at FROM callbacks WHERE id = %s"
     assert store.connection.execute(query, [kept_sample]).fetchone() == (None,)
+
+
+def test_stored_answers_are_erased(store: Store) -> None:
+    """As previous releases stored them, with payloads, and those of tracked jobs, with events."""
+    reserve = "INSERT INTO idempotency_keys (client, key, fingerprint, created_at, response, location) VALUES"
+    with store.connection.transaction():
+        request_id = store.submit()
+        item = {"id": str(request_id), "payload": {"to": MARKER}, "metadata": {"customer": MARKER}, "detail": MARKER}
+        for key, answer in (("one", item), ("batch", {"items": [{**item}, {"id": "other"}]})):
+            store.connection.execute(f"{reserve} ('shop', %s, '', now(), %s, NULL)", [key, json.dumps(answer).encode()])
+    store.send("ref-1042")
+    [(job_id,)] = store.connection.execute("SELECT id FROM jobs").fetchall()
+    tracked = {"id": str(job_id), "status": "accepted", "events": [{"detail": MARKER}]}
+    store.connection.execute(
+        f"{reserve} ('shop', 'tracked', '', now(), %s, %s)", [json.dumps(tracked).encode(), f"/v1/jobs/{job_id}"]
+    )
+    kept = json.dumps({"id": "other", "payload": {}}).encode()
+    store.connection.execute(f"{reserve} ('shop', 'kept', '', now() - interval '1 s', %s, NULL)", [kept])
+    store.erase(Selection([request_id]))
+    assert store.find_tables_with(MARKER) == set()
+    rows: dict[str, bytes] = dict(store.connection.execute("SELECT key, response FROM idempotency_keys").fetchall())
+    erased = {"id": str(request_id), "payload": None, "metadata": None, "detail": None}
+    assert json.loads(rows["batch"]) == {"items": [erased, {"id": "other"}]}
+    assert json.loads(rows["tracked"]) == {"id": str(job_id), "status": "accepted", "events": []}
+    assert rows["kept"] == kept
+
+
+def test_unsent_notification_is_named(store: Store) -> None:
+    request_id = store.submit(notify=True)
+    store.send("ref-1042")
+    store.call_back("ref-1042")
+    queue_notifications(store.database)
+    [(notification_id,)] = store.connection.execute("SELECT id FROM requests WHERE provider = 'notify'").fetchall()
+    assert store.erase(Selection([request_id])).open_requests == [notification_id]
+    finish_notifications(store)
+    assert store.erase(Selection([request_id])).open_requests == []
+    assert store.find_tables_with(MARKER) == set()
+
+
+def test_accounts_are_erased_with_their_provider(store: Store) -> None:
+    ids = {name: store.submit() for name in ("acme", "acme/north", "acme-2")}
+    for name, request_id in ids.items():
+        store.connection.execute("UPDATE requests SET provider = %s WHERE id = %s", [name, request_id])
+        accepted = event("ref-1", JobStatus.FAILED, request_id=request_id, actor=provider(name=name))
+        reconcile(store.connection, [replace(accepted, received_at=datetime.now(UTC))])
+    with pytest.raises(AmbiguousReference, match=r"acme, acme/north\. Add --account"):
+        store.erase(Selection(provider="acme", reference="ref-1"), dry_run=True)
+    assert store.erase(Selection(provider="acme/north", reference="ref-1"), dry_run=True).selected == 2
+    store.connection.execute("UPDATE requests SET status = 'cancelled', finished_at = now(), due_at = NULL")
+    assert store.erase(Selection(provider="acme", metadata={"customer": MARKER}), dry_run=True).selected == 2
+    assert store.erase(Selection(provider="acme/north", metadata={"customer": MARKER}), dry_run=True).selected == 1
 
 
 @pytest.mark.parametrize("has_request", [True, False])

@@ -304,7 +304,7 @@ def test_job_without_informative_polls_becomes_unresolved(scene: Scene, referenc
     (detail,) = scene.connection.execute(
         "SELECT detail FROM events WHERE job_id = %s AND source = 'deadline'", [derive_job_id("giving-up", reference)]
     ).fetchall()
-    assert detail == ("gave up polling after 0.8 s",)
+    assert detail == ("gave up polling after 0.8 s; last: the provider responded with 404",)
     polls = len(scene.received(reference))
     assert polls > 2
     time.sleep(0.6)

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.domain.access import OperatorAction
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.domain.sending import Response
@@ -15,14 +16,16 @@ from receiver.domain.tail import TailCursor
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.receive import parse_callback, record_callbacks
 from receiver.inbound.replay import record_replay
+from receiver.outbound.track import TrackedReference, track_reference
 from receiver.reconcile import reconcile
-from receiver.store.connections import Connection, connect
+from receiver.store.connections import Connection, connect, transaction
 from receiver.store.database import Database
 from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, claim_requests, submit_requests
 from receiver.store.tail import read_changes
 from tests.support.factories import PUBLIC_URL, event, provider
 from tests.support.http import build_report, build_reports
+from tests.support.pgbouncer import pgbouncer
 from tests.support.request_database import complete, record_attempts
 
 
@@ -115,6 +118,37 @@ def test_transaction_committed_after_its_successor_is_not_skipped(
     expected = [("callback", "accepted"), ("job", "in_progress"), ("job", "succeeded"), ("request", "queued")]
     assert tail.read() == expected
     assert tail.read() == []
+
+
+def test_reference_tracked_late_is_not_skipped(connection: Connection, other: Connection, tail: Tail) -> None:
+    operator = OperatorAction("shop", datetime.now(UTC))
+    other.execute("BEGIN")
+    track_reference(other, {"sandbox": provider()}, TrackedReference("sandbox", "ref-late", {}, "shop"), operator)
+    submit(connection)
+    assert tail.read() == [("request", "queued")]
+    other.execute("COMMIT")
+    assert tail.read() == [("job", "accepted"), ("request", "queued")]
+    assert tail.read() == []
+
+
+def test_late_transaction_is_not_skipped_through_pgbouncer(dsn: str, connection: Connection) -> None:
+    with (
+        pgbouncer(dsn, "transaction") as pooled,
+        closing(Database(pooled.dsn, size=2)) as database,
+        closing(connect(pooled.dsn)) as other,
+        closing(connect(pooled.dsn)) as second,
+    ):
+        tail = Tail(database, read_changes(database, []).cursor)
+        with transaction(other):
+            submit(other)
+            call_back(other, build_report("ref-late"))
+            assert tail.read() == []
+            with transaction(second):
+                submit(second)
+            call_back(connection, build_report("ref-early"))
+            assert tail.read() == [("callback", "accepted"), ("job", "succeeded"), ("request", "queued")]
+        assert tail.read() == [("callback", "accepted"), ("job", "succeeded"), ("request", "queued")]
+        assert tail.read() == []
 
 
 def test_transaction_that_has_not_written_yet_is_waited_for(

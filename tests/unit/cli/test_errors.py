@@ -6,8 +6,8 @@ import pytest
 
 from receiver.cli.errors import FAILED, USAGE, report_errors
 from receiver.cli.process_group import StopRequested
+from receiver.configured_providers import SettingsError
 from receiver.domain.errors import ReceiverError
-from receiver.settings import SettingsError
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_message_follows_the_detail_once() -> None:
     assert add_message("400: Fix it.", JSON, body) == "400: Fix it. The provider responded: No credit."
     assert add_message("rejected, E1", JSON, body) == "rejected, E1. The provider responded: No credit."
     assert add_message("400: No credit.", JSON, body) == "400: No credit."
+    assert add_message("409: duplicate", JSON, b'{"message": "dup"}') == "409: duplicate. The provider responded: dup"
 
 
 @pytest.mark.parametrize(

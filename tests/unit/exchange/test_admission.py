@@ -30,6 +30,57 @@ def test_reduced_share_admits_nothing_until_enough_exchanges_ended(admission: Ad
         assert admission.in_flight == 1
 
 
+def admit_in_background(admission: Admission, begin_at: float | None = None) -> "gevent.Greenlet[..., str]":
+    """Begin an exchange in a greenlet, which returns how it ended."""
+
+    def admit() -> str:
+        try:
+            with admission.admit(time.monotonic() + 5.0, begin_at):
+                return "admitted"
+        except NotAdmitted as error:
+            return str(error)
+
+    greenlet = gevent.spawn(admit)
+    gevent.sleep(0)
+    return greenlet
+
+
+def test_removed_provider_admits_nothing_and_refuses_what_waits(admission: Admission) -> None:
+    with admission.admit(math.inf), admission.admit(math.inf):
+        waiting = [admit_in_background(admission) for _ in range(3)]
+        admission.withdraw()
+        assert {greenlet.get(timeout=1.0) for greenlet in waiting} == {
+            "the provider was removed from the configuration before the exchange could begin"
+        }
+    with pytest.raises(NotAdmitted, match="removed from the configuration"), admission.admit(math.inf):
+        pytest.fail("admitted")
+    admission.use(admission.policy)
+    with admission.admit(math.inf), admission.admit(math.inf):
+        third = admit_in_background(admission)
+        assert admission.in_flight == 2
+    assert third.get(timeout=1.0) == "admitted"
+
+
+def test_removed_provider_refuses_an_exchange_at_its_slot(admission: Admission) -> None:
+    waiting = admit_in_background(admission, time.monotonic() + 0.05)
+    admission.withdraw()
+    assert "removed from the configuration" in waiting.get(timeout=1.0)
+
+
+def test_places_are_given_in_the_order_of_waiting(admission: Admission) -> None:
+    admitted: list[int] = []
+
+    def wait(number: int) -> None:
+        with admission.admit(math.inf):
+            admitted.append(number)
+
+    with admission.admit(math.inf), admission.admit(math.inf):
+        greenlets = [gevent.spawn(wait, number) for number in range(5)]
+        gevent.sleep(0)
+    gevent.joinall(greenlets)
+    assert admitted == list(range(5))
+
+
 def test_rate_counts_other_workers_as_equally_busy(admission: Admission) -> None:
     admission.extend_share(3, math.inf)
     for _ in range(40):

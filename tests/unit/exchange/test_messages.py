@@ -190,3 +190,12 @@ def test_second_response_is_an_error() -> None:
     """Which of them belongs to the request is not known."""
     with pytest.raises(HTTPParseError, match="more than one response"):
         read(build_response(b"") + build_response(b""))
+
+
+def test_values_of_a_repeated_header_are_joined() -> None:
+    body = compress(RAW_DEFLATED)
+    headers = b"content-encoding: deflate\r\nContent-Encoding: gzip\r\nretry-after: 1\r\nretry-after: 30\r\n"
+    headers += b"location: /1\r\nLocation: /2\r\n"
+    received = read(b"HTTP/1.1 202 Accepted\r\n" + headers + f"content-length: {len(body)}\r\n\r\n".encode() + body)
+    assert received.response.body == JSON
+    assert (received.response.headers["retry-after"], received.response.headers["location"]) == ("1, 30", "/1")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import cast
 from uuid import UUID
 
@@ -64,7 +65,7 @@ def interpret(poll: PollBatch, outcome: Outcome) -> ExchangeResult[Sequence[Next
 
 @pytest.mark.parametrize("reference", ["..", ".", "../admin", "a/../b", "..\\b"])
 def test_reference_that_leads_to_another_path_is_not_polled(reference: str) -> None:
-    task, channel = PollTask({"acme": ACME}), cast("Channel", None)
+    task, channel = PollTask({"acme": ACME}), cast("Channel", SimpleNamespace(provider=ACME))
     outcome = task.compose(channel, build_poll(reference))
     assert isinstance(outcome, NotSent)
     [next_poll] = interpret(build_poll(reference), outcome).update
@@ -129,3 +130,25 @@ def test_only_jobs_past_give_up_time_become_unresolved() -> None:
 def test_retry_after_applies_to_all_jobs_of_a_poll() -> None:
     result = interpret(build_poll("a", "b"), build_response({"a": "RUNNING"}, retry_after="90"))
     assert collect_delays(result) == [90.0, 90.0]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "last"),
+    [
+        (NoResponse("timed out", sent=True), "; last: no response: timed out"),
+        (
+            Response(200, {"content-type": "text/html"}, b"<h1>Off</h1>"),
+            "; last: the body is not JSON (text/html): Off",
+        ),
+        (Response(500, {}, b""), "; last: the provider responded with 500"),
+        (build_response({"r": "RUNNING"}), ""),
+    ],
+)
+def test_job_that_is_given_up_shows_what_the_last_poll_brought(outcome: Outcome, last: str) -> None:
+    result = interpret(build_poll("r", since=1_000.0), outcome)
+    assert result.events[-1].detail == f"gave up polling after 1000 s{last}"
+
+
+def test_poll_of_several_jobs_need_not_name_all() -> None:
+    assert interpret(build_poll("r", "s"), build_response({"r": "RUNNING"})).problem is None
+    assert interpret(build_poll("r", "s"), Response(200, {}, b"<html>")).problem == "the body is not JSON:"

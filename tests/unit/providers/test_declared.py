@@ -635,6 +635,9 @@ def test_poll_uses_reference_and_callback_statuses() -> None:
     assert poller_of(provider).interpret(["r"], Response(200, {}, b'{"id": "other", "state": "done"}')).get("r") is None
     assert poller_of(provider).interpret(["r"], Response(200, {}, b"<html>")).get("r") is None
     assert poller_of(provider).interpret(["r"], Response(500, {}, b'{"id": "r", "state": "done"}')).get("r") is None
+    assert poller_of(provider).interpret(["r"], Response(201, {}, b'{"id": "r", "state": "done"}')).get("r")
+    assert poller_of(provider).interpret(["r"], Response(200, {}, b'{"state": "done"}')).get("r") == report
+    assert poller_of(provider).interpret(["r"], Response(200, {}, b'{"error": "none"}')).get("r") is None
     report = poller_of(provider).interpret(["r"], Response(404, {}, b"")).get("r")
     assert report is not None
     assert report.status is JobStatus.FAILED

@@ -123,6 +123,25 @@ def test_filter_by_provider_includes_its_accounts(accounts_api: Server) -> None:
     assert send(accounts_api, "GET", "/v1/requests?provider=acme/north").status == 400
 
 
+def test_tail_shows_and_filters_accounts(accounts_web: Web, accounts_api: Server) -> None:
+    cursor = send(accounts_api, "GET", "/v1/tail").json["cursor"]
+    for provider, name in (("acme", None), ("acme", "south"), ("chain", "first")):
+        create_request(accounts_api, provider=provider, account=name)
+    assert accounts_web.call_back(build_report(f"ref-{uuid4().hex}"), "acme/a/south").status == 200
+
+    def find(query: str) -> list[tuple[str, str, str | None]]:
+        items = send(accounts_api, "GET", f"/v1/tail?cursor={cursor}{query}").json["items"]
+        return sorted({(item["kind"], item["provider"], item["account"]) for item in items}, key=str)
+
+    south = [("callback", "acme", "south"), ("job", "acme", "south"), ("request", "acme", "south")]
+    base, chain = ("request", "acme", None), ("request", "chain", "first")
+    assert find("&provider=acme&account=south") == south
+    assert find("&provider=acme") == sorted([*south, base], key=str)
+    assert find("&provider=chain&account=other") == []
+    assert find("") == sorted([*south, base, chain], key=str)
+    assert send(accounts_api, "GET", f"/v1/tail?cursor={cursor}&account=south").status == 400
+
+
 def test_callback_of_an_account_ends_its_own_job(accounts_web: Web, accounts_api: Server) -> None:
     reference = f"ref-{uuid4().hex}"
     delivered = [

@@ -118,6 +118,26 @@ def test_callback_url_is_sent_in_several_places() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("callback_url", "value", "refused"),
+    [
+        ("data.url", '{"a": 1}', True),
+        ("data.url", [1], True),
+        ("data.url", {"url": "theirs"}, False),
+        ("data.url", None, False),
+        ("data[0].url", {"url": "theirs"}, True),
+        ("data[]", "text", True),
+        ("data[]", ["theirs"], False),
+        ("data", "theirs", False),
+        ("header:X-Data", 7, False),
+    ],
+)
+def test_value_that_ours_would_replace_is_refused(callback_url: str, value: object, *, refused: bool) -> None:
+    for more in ({"body": "form", "json_fields": ["data"]}, {"required": ["other"]}):
+        errors = find_errors({"data": value, "other": 1}, callback_url=callback_url, **more)
+        assert errors.keys() == ({"data"} if refused else set())
+
+
 def test_stripe_form_has_brackets() -> None:
     outgoing = compose(
         {"metadata": {"order": "7"}, "expand": ["a", "b"]}, body="form", form_style="brackets", request_id="metadata.id"
