@@ -66,7 +66,7 @@ def build_jobs_notification_example(
 ) -> Mapping[str, Any]:
     """Build an example of a webhook notification about jobs."""
     request = build_notification_example(providers)["data"]
-    data = {name: request[name] for name in ("provider", "operation", "metadata", "jobs")}
+    data = {name: request[name] for name in ("provider", "account", "operation", "metadata", "jobs")}
     return {
         "type": notification_type,
         "timestamp": _NOON.format(9),

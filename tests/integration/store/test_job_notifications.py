@@ -14,8 +14,7 @@ from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import PageRequest
 from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile
-from receiver.schemas.api.jobs import JobSchema
-from receiver.schemas.api.notifications import MAX_CHANGED_JOBS, ChangedJobsSchema, JobsNotificationSchema
+from receiver.schemas.api.notifications import MAX_CHANGED_JOBS
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.notifications import (
@@ -26,6 +25,7 @@ from receiver.store.notifications import (
 )
 from receiver.store.requests import NewRequest, find_requests, submit_requests
 from tests.support.factories import NOON, event
+from tests.support.openapi import DOCUMENT, is_valid
 
 JOB, JOB_CHANGE, REQUEST = NotifyEvent.JOB, NotifyEvent.JOB_CHANGE, NotifyEvent.REQUEST
 URL = "https://shop.example/hook"
@@ -86,14 +86,19 @@ def test_final_job_is_notified_while_others_are_open(connection: Connection, dat
         "operation": "send",
         "metadata": {"order": 7},
     }
-    assert (body.keys(), body["data"].keys()) == (
-        JobsNotificationSchema().fields.keys(),
-        ChangedJobsSchema().fields.keys(),
-    )
-    assert job.keys() == JobSchema().fields.keys()
+    assert is_valid(DOCUMENT, DOCUMENT["components"]["schemas"]["JobsNotification"], body)
     [notification] = list_notifications(connection, NotificationFilter()).items
     assert (notification.request_id, notification.client, notification.provider) == (request, "shop", "sandbox")
     assert notification.job_ids == [job["id"]]
+
+
+def test_notification_of_jobs_shows_the_account_apart(connection: Connection, database: Database) -> None:
+    request = create_request(connection, "ref-1")
+    connection.execute("UPDATE requests SET provider = 'acme/north' WHERE id = %s", [request])
+    reconcile(connection, [event("ref-1")])
+    queue_notifications(database)
+    [body] = list_bodies(connection)
+    assert (body["data"]["provider"], body["data"]["account"]) == ("acme", "north")
 
 
 def test_request_is_not_notified_if_only_jobs_are_wanted(connection: Connection, database: Database) -> None:
