@@ -10,8 +10,8 @@ DELETE FROM bulk_actions WHERE id = ANY(ARRAY(
 -- name: insert_bulk_action
 -- Insert a preview with the ids of at most `limit` requests that match a filter, and return the preview. The requests
 -- are found as by list_requests or, with a `key` of metadata, as by list_requests_by_metadata. The accepted ones with a
--- reference conflict, if `conflicts` is true, are read along their own index. Do not prepare the statement, so that the
--- plan contains only the filters in use.
+-- reference conflict, if `conflicts` is true, are read along their own index. Notifications are found only if the filter
+-- names their provider. Do not prepare the statement, so that the plan contains only the filters in use.
 INSERT INTO bulk_actions (id, client, digest, request_ids, created_at, expires_at)
 SELECT %(id)s, %(client)s, %(digest)s, coalesce(array_agg(match.id ORDER BY match.id), '{}'), now(),
     now() + make_interval(secs => %(lifetime)s)
@@ -22,7 +22,8 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT id FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
-            AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
+            AND (%(own_client)s::text IS NULL OR client = %(own_client)s)
+            AND (provider <> 'notify' OR %(own_client)s::text IS NULL AND 'notify' = ANY(%(providers)s::text[]))
             AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
             AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
             AND (%(reference_conflict)s::boolean IS NULL
@@ -37,7 +38,8 @@ FROM (
     UNION ALL
     SELECT id FROM requests
     WHERE %(conflicts)s::boolean AND conflict_deadline_at IS NOT NULL
-        AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
+        AND (%(own_client)s::text IS NULL OR client = %(own_client)s)
+        AND (provider <> 'notify' OR %(own_client)s::text IS NULL AND 'notify' = ANY(%(providers)s::text[]))
         AND (%(created_from)s::timestamptz IS NULL OR created_at >= %(created_from)s)
         AND (%(created_to)s::timestamptz IS NULL OR created_at < %(created_to)s)
         AND (%(reference_conflict)s::boolean IS NULL OR %(reference_conflict)s)
@@ -60,7 +62,8 @@ FROM (
         AND (%(providers)s::text[] IS NULL OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
         AND (%(operation)s::text IS NULL OR operation = %(operation)s)
         AND (%(reference_conflict)s::boolean IS NULL OR (conflict_deadline_at IS NOT NULL) = %(reference_conflict)s)
-        AND (%(own_client)s::text IS NULL OR client = %(own_client)s AND provider <> 'notify')
+        AND (%(own_client)s::text IS NULL OR client = %(own_client)s)
+        AND (provider <> 'notify' OR %(own_client)s::text IS NULL AND 'notify' = ANY(%(providers)s::text[]))
         AND (%(other_metadata)s::jsonb IS NULL OR NOT EXISTS (
             SELECT FROM jsonb_each_text(%(other_metadata)s) AS pair
             WHERE NOT EXISTS (

@@ -207,6 +207,15 @@ def test_cancelled_requests_are_notified_unless_ambiguous(database: Database, co
     assert [request_id for (request_id,) in outbox] == certain
 
 
+@pytest.mark.parametrize("metadata", [{}, {"campaign": "spring"}])
+def test_notifications_match_only_by_their_provider(connection: Connection, metadata: dict[str, str]) -> None:
+    requests = submit(connection, 2, metadata=metadata)
+    notifications = submit(connection, 1, provider="notify", operation="notify", metadata=metadata)
+    unnamed, named = RequestFilter(metadata=metadata), RequestFilter(metadata=metadata, providers=["notify"])
+    assert list(preview_call(connection, replace(CANCEL, request_filter=unnamed)).sample_ids) == requests
+    assert list(preview_call(connection, replace(CANCEL, request_filter=named)).sample_ids) == notifications
+
+
 def test_retry_queues_requests_of_configured_providers(database: Database, connection: Connection) -> None:
     ids = [request_id for status in BulkActionKind.RETRY.statuses for request_id in submit(connection, 2)]
     for index, status in enumerate(BulkActionKind.RETRY.statuses):
@@ -314,7 +323,8 @@ def test_requests_with_an_erased_payload_are_not_retried(connection: Connection,
         (RequestFilter(providers=[]), None, []),
         (RequestFilter(operation="render"), None, [3]),
         (RequestFilter(), "shop", [0, 3]),
-        (RequestFilter(status=RequestStatus.QUEUED), None, [0, 1, 2, 3, 5]),
+        (RequestFilter(status=RequestStatus.QUEUED), None, [0, 1, 2, 3]),
+        (RequestFilter(providers=["notify"]), None, [5]),
         (RequestFilter(reference_conflict=True), None, []),
     ],
 )
