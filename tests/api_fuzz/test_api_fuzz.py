@@ -29,6 +29,7 @@ def document(shared_web: Web) -> Json:
     return shared_web.call("GET", "/openapi.json", headers={"authorization": f"Bearer {ADMIN_KEY}"}).json
 
 
+@pytest.mark.slow
 def test_service_conforms_to_its_document(shared_web: Web, document: Json) -> None:
     result = ApiFuzzer(shared_web, document, EXAMPLES, seed=1, brief=True).fuzz()
 

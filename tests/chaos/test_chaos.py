@@ -36,6 +36,7 @@ def test_silent_jobs_do_not_delay_another_provider(dsn: str, tmp_path: Path, job
     assert silence.run(dsn, tmp_path, jobs=jobs, limit=limit, min_used=MIN_USED).violations == []
 
 
+@pytest.mark.slow
 def test_strangers_do_not_stop_callbacks(dsn: str, tmp_path: Path) -> None:
     trial = hostile.run(dsn, tmp_path, seconds=3.0, per_second=50, max_p99=MAX_P99_S)
     assert trial.violations == [], trial.summary()

@@ -75,6 +75,7 @@ def calling_back(web: Web, statuses: list[int]) -> Iterator[None]:
             thread.join()
 
 
+@pytest.mark.slow
 def test_reloads_under_load_fail_no_callback(reload_dsn: str, tmp_path: Path) -> None:
     statuses: list[int] = []
     base = build_provider_toml()

@@ -19,6 +19,7 @@ from tests.support.processes import (
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_serve_works_until_stopped_and_leaves_nothing(installation: Installation, number: signal.Signals) -> None:
     name = f"c-{uuid4().hex}"
@@ -36,6 +37,7 @@ def test_serve_works_until_stopped_and_leaves_nothing(installation: Installation
         installation.assert_nothing_left()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["/postgres -D", "-m receiver.worker", "Booting worker"])
 def test_serve_stopped_while_starting_leaves_nothing(installation: Installation, text: str) -> None:
     """With the last output, gunicorn's workers have just been forked and have not installed their signal handlers."""
@@ -49,6 +51,7 @@ def test_serve_stopped_while_starting_leaves_nothing(installation: Installation,
         installation.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_serve_ends_when_one_of_its_processes_dies(installation: Installation) -> None:
     with installation.running("serve") as process:
         installation.wait_until_ready(process)

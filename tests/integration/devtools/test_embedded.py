@@ -19,7 +19,10 @@ from receiver.devtools import embedded
 from receiver.devtools.embedded import EmbeddedPostgres, EmbeddedPostgresError
 from receiver.devtools.programs import find_wheel_programs
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="looks at processes through /proc"),
+    pytest.mark.slow,
+]
 
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has another account to switch to")
@@ -529,7 +532,6 @@ def test_start_times_out_on_a_hanging_server(home: Path, spawn: Spawn, monkeypat
     assert _is_clean(home)
 
 
-@pytest.mark.slow
 def test_stop_escalates_when_fast_shutdown_hangs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_FAST_SHUTDOWN_TIMEOUT_S", 0.2)
     postgres = EmbeddedPostgres(home, SETTINGS)

@@ -76,6 +76,7 @@ def list_keys(provider: Provider, name: str) -> list[str]:
     return [received.headers["authorization"].removeprefix("Bearer ") for received in provider.find_received(name)]
 
 
+@pytest.mark.slow
 def test_refused_key_pauses_until_worker_with_other_key_starts(
     own_scene: Scene, tmp_path: Path, names: list[str]
 ) -> None:
@@ -153,6 +154,7 @@ def find_job_status(connection: Connection, job: UUID) -> str:
     return str(connection.execute("SELECT status FROM jobs WHERE id = %s", [job]).fetchall()[0][0])
 
 
+@pytest.mark.slow
 def test_old_and_new_key_side_by_side_send_by_new_key(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
     later = [f"{name}-later" for name in names]
     for name in (*names, *later):

@@ -7,10 +7,10 @@ from threading import Event
 from uuid import uuid4
 
 import pytest
-from structlog.testing import capture_logs
 
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import OnAmbiguous, Response
+from receiver.exchange import loop as loop_module
 from receiver.exchange.work import CompletedExchange
 from receiver.followup.poll import PollBatch, PollTask
 from receiver.outbound.send import SendTask
@@ -21,6 +21,7 @@ from receiver.store.errors import FailureKind, StoreUnavailable
 from receiver.store.group_commit import QueueFull
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider
+from tests.support.logs import capture_log
 from tests.support.processes import running_worker, wait_for
 from tests.support.provider import DROP, Reply, accept_request, listening, reply_after, state
 from tests.support.scene import open_scene, running_loop, running_send_loop
@@ -57,10 +58,13 @@ def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, c
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br"])
-def test_compressed_poll_is_read_or_logged(database: Database, connection: Connection, encoding: str) -> None:
+def test_compressed_poll_is_read_or_logged(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    logs = capture_log(monkeypatch, loop_module)
     reconcile(connection, [event("compressed", JobStatus.ACCEPTED)])
     connection.execute("UPDATE jobs SET poll_at = now()")
-    with listening() as server, capture_logs() as logs:
+    with listening() as server:
         body = gzip.compress(b'{"id": "compressed", "state": "DELIVERED"}')
         server.script("compressed", Reply(200, body, {"Content-Encoding": encoding}))
         polled = provider(origin=server.url)
@@ -88,11 +92,12 @@ def test_compressed_poll_is_read_or_logged(database: Database, connection: Conne
     ],
 )
 def test_poll_without_a_report_is_logged(
-    database: Database, connection: Connection, reply: Reply, problem: str | None
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch, reply: Reply, problem: str | None
 ) -> None:
+    logs = capture_log(monkeypatch, loop_module)
     reconcile(connection, [event("silent", JobStatus.ACCEPTED)])
     connection.execute("UPDATE jobs SET poll_at = now()")
-    with listening() as server, capture_logs() as logs:
+    with listening() as server:
         server.script("silent", reply)
         polled = provider(origin=server.url)
         with running_loop(PollTask({"sandbox": polled}), database, polled) as loop:

@@ -8,12 +8,11 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from receiver.store import health as health_module
 from receiver.store.errors import FailureKind, NotMigrated, StoreUnavailable
 from receiver.store.health import MAX_COMMIT_AGE_S, Part, StoreHealth
+from tests.support.logs import capture_log
 
 CALLERS = 20
 TIMEOUT_S = 5.0
@@ -37,10 +36,8 @@ class Probe:
 
 @pytest.fixture
 def logs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The entries of the module's log, whatever level other tests have configured for the process."""
-    capture = LogCapture()
-    monkeypatch.setattr(health_module, "_log", structlog.wrap_logger(None, [capture], structlog.BoundLogger))
-    return capture.entries
+    """The entries of the module's log."""
+    return capture_log(monkeypatch, health_module)
 
 
 @pytest.fixture(autouse=True)
