@@ -1,5 +1,6 @@
 """The short form of the trial `store`, and checks that the trial finds differences."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_service_survives_faults(store_template: Template, faults: tuple[str, ..
 def ledger() -> Ledger:
     """The ledger of one request: acknowledged, sent, and ended by a callback."""
     ledger = Ledger()
+    ledger.began[NAME] = time.monotonic()
     ledger.submitted[NAME] = uuid4()
     ledger.record_send(NAME, str(ledger.submitted[NAME]))
     ledger.add_callback(REFERENCE, "SENT").acknowledged = True
@@ -113,6 +115,9 @@ def test_differences_of_a_job_are_found(ledger: Ledger, stored_request: StoredRe
 def test_differences_of_the_jobs_of_a_reused_reference_are_found(
     ledger: Ledger, stored_request: StoredRequest, stored_job: StoredJob
 ) -> None:
+    ledger.ended[REFERENCE] = ledger.began["request-2"] = time.monotonic()
+    assert ledger.record_send("request-2", "early", reuse=True).reference != REFERENCE
+    ledger.sends.pop()
     ledger.ended[REFERENCE] = 0.0
     later = replace(stored_request, id=uuid4(), name="request-2")
     assert ledger.record_send(later.name, str(later.id), reuse=True).reference == REFERENCE

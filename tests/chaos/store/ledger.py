@@ -9,8 +9,8 @@ from uuid import UUID
 
 REUSE_AFTER_S = 0.5
 """`reference_reuse_after` of the provider."""
-_REUSE_MARGIN_S = 2.0
-"""How much longer the provider waits: a worker may send a request some time after it has started the attempt."""
+_REUSE_MARGIN_S = 0.5
+"""How much longer the provider waits."""
 FINAL_STATES = {"DELIVERED": "succeeded", "UNDELIVERED": "failed"}
 """The provider's final states, and the statuses of a job that they mean."""
 
@@ -56,6 +56,7 @@ class Ledger:
     """What happened, as recorded by many threads.
 
     Args:
+        began: when the client first began to submit each request, by the client's reference and the monotonic clock.
         submitted: the id of each acknowledged request, by the client's reference.
         sends: what the provider acted on.
         callbacks: all callbacks that were ever due, by reference; about several jobs one after the other.
@@ -63,6 +64,7 @@ class Ledger:
         calls: the calls of each kind: `callback`, `submission` and `readiness`.
     """
 
+    began: dict[str, float] = field(default_factory=dict)
     submitted: dict[str, UUID] = field(default_factory=dict)
     sends: list[Send] = field(default_factory=list)
     callbacks: dict[str, list[Callback]] = field(default_factory=lambda: defaultdict(list))
@@ -73,11 +75,12 @@ class Ledger:
     def record_send(self, name: str, key: str, *, reuse: bool = False) -> Send:
         """Record that the provider acted on a request, and return it with a new reference.
 
-        With `reuse` the reference is one whose job ended long ago, if there is any.
+        With `reuse` the reference is one whose job ended long before the client submitted the request, if there is any.
+        The request may have been attempted before without being received, and its first attempt counts.
         """
         with self._lock:
             at, reference = time.monotonic(), f"{name}-{len(self.sends)}"
-            before = at - REUSE_AFTER_S - _REUSE_MARGIN_S
+            before = self.began[name] - REUSE_AFTER_S - _REUSE_MARGIN_S
             reusable = next((other for other, ended_at in self.ended.items() if ended_at < before), None)
             if reuse and reusable is not None:
                 del self.ended[reusable]

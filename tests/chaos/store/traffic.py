@@ -137,6 +137,7 @@ class Traffic:
         headers = {"authorization": f"Bearer {ADMIN_KEY}", "content-type": "application/json"}
         if repeat:
             headers["idempotency-key"] = name
+        self._ledger.began[name] = time.monotonic()
         while True:
             response = self._call("submission", "POST", "/v1/requests", body, headers)
             if response and response.status == 202:
