@@ -42,7 +42,8 @@ ended_requests AS (
 )
 SELECT 'request' AS kind, change.at, change.at AS started_at, NULL::bigint AS xid, request.provider, request.client,
     change.id, change.id AS request_id, NULL::uuid AS callback_id, NULL::text AS reference,
-    CASE WHEN is_end THEN request.status ELSE 'queued' END AS status, NULL::text AS source, request.operation,
+    CASE WHEN is_end THEN request.status WHEN request.operation = 'job.track' THEN 'accepted' ELSE 'queued' END AS status,
+    NULL::text AS source, request.operation,
     NULL::text AS code, CASE WHEN is_end THEN request.detail END AS detail, NULL::text AS job_status
 FROM (
     SELECT id, at, false AS is_end FROM submitted_requests

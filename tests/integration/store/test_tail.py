@@ -127,7 +127,7 @@ def test_reference_tracked_late_is_not_skipped(connection: Connection, other: Co
     submit(connection)
     assert tail.read() == [("request", "queued")]
     other.execute("COMMIT")
-    assert tail.read() == [("job", "accepted"), ("request", "queued")]
+    assert tail.read() == [("job", "accepted"), ("request", "accepted")]
     assert tail.read() == []
 
 
