@@ -13,6 +13,8 @@ from enum import IntEnum, StrEnum
 from hashlib import sha256
 from uuid import UUID, uuid5
 
+from receiver.domain.access import OperatorAction
+
 JOB_NAMESPACE = UUID("6f1f6f5e-3c0c-5b52-9d0c-2f1e7a0c9b11")
 
 
@@ -187,6 +189,37 @@ def derive_event_key(
     """
     suffix = "+" if superseding and status is not None and status.is_final else ""
     return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{suffix}".encode())
+
+
+def build_operator_event(
+    job_id: UUID,
+    provider: str,
+    reference: str,
+    operator: OperatorAction,
+    *,
+    key: UUID,
+    deadline_at: datetime,
+    status: JobStatus | None = None,
+    detail: str | None = None,
+) -> JobEvent:
+    """Build the event of what an operator does to a job, which need not set its status.
+
+    The event stays with this job, also if the job's reference names another one by now.
+    """
+    return JobEvent(
+        job_id=job_id,
+        key=key,
+        provider=provider,
+        reference=reference,
+        source=EventSource.OPERATOR,
+        status=status,
+        precedence=compute_precedence(status, EventSource.OPERATOR),
+        received_at=operator.created_at,
+        deadline_at=deadline_at,
+        detail=detail,
+        actor=operator.actor,
+        names_job=True,
+    )
 
 
 def build_unresolved_event(job_id: UUID, provider: str, reference: str, received_at: datetime, detail: str) -> JobEvent:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, fields
 from typing import TypeVar
 from uuid import UUID, uuid4
 
+from receiver.domain.access import OperatorAction
 from receiver.domain.erasure import mentions
 from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import JobFilter
-from receiver.domain.jobs import EventSource, JobEvent, compute_precedence
+from receiver.domain.jobs import build_operator_event
 from receiver.domain.paging import Cursor, PageRequest
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import Verdict
@@ -265,22 +266,18 @@ class _Eraser:
 
     def _record_events(self, connection: Connection, jobs: Sequence[Job]) -> None:
         """Record an event of each job without a request: what operators do to a job is an event of it."""
-        received_at = compute_cutoff(connection, 0.0)
+        operator = OperatorAction(_ACTOR, compute_cutoff(connection, 0.0), self._reason)
         reconcile(
             connection,
             [
-                JobEvent(
-                    job_id=job.id,
+                build_operator_event(
+                    job.id,
+                    job.provider,
+                    job.reference,
+                    operator,
                     key=uuid4(),
-                    provider=job.provider,
-                    reference=job.reference,
-                    source=EventSource.OPERATOR,
-                    status=None,
-                    precedence=compute_precedence(None, EventSource.OPERATOR),
-                    received_at=received_at,
                     deadline_at=job.deadline_at,
                     detail=f"erased: {self._reason}",
-                    actor=_ACTOR,
                 )
                 for job in jobs
             ],

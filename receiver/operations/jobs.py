@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from receiver.domain.access import OperatorAction
 from receiver.domain.errors import StateConflict
-from receiver.domain.jobs import EventSource, JobEvent, JobStatus, compute_precedence
+from receiver.domain.jobs import JobEvent, JobStatus, build_operator_event
 from receiver.providers.base import Provider
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
@@ -32,7 +32,7 @@ def poll_now(connection: Connection, job: Job, provider: Provider | None, operat
     if provider.poller is None:
         raise StateConflict(f"The provider {job.provider} cannot be polled. Its configuration has no `poll` table.")
     detail = f"poll requested: {operator.reason}" if operator.reason else "poll requested"
-    reconcile(connection, [_build_operator_event(job, None, operator, detail)])
+    reconcile(connection, [_build_event(job, None, operator, detail)])
     schedule_polls_now(connection, [job.id])
 
 
@@ -45,21 +45,17 @@ def resolve(connection: Connection, job: Job, status: JobStatus, operator: Opera
     resolved_at = find_resolution_time(connection, job.id)
     if resolved_at is not None:
         operator = replace(operator, created_at=max(operator.created_at, resolved_at + _CLOCK_RESOLUTION))
-    reconcile(connection, [_build_operator_event(job, status, operator, operator.reason)])
+    reconcile(connection, [_build_event(job, status, operator, operator.reason)])
 
 
-def _build_operator_event(job: Job, status: JobStatus | None, operator: OperatorAction, detail: str | None) -> JobEvent:
-    return JobEvent(
-        job_id=job.id,
+def _build_event(job: Job, status: JobStatus | None, operator: OperatorAction, detail: str | None) -> JobEvent:
+    return build_operator_event(
+        job.id,
+        job.provider,
+        job.reference,
+        operator,
         key=uuid7(),
-        provider=job.provider,
-        reference=job.reference,
-        source=EventSource.OPERATOR,
-        status=status,
-        precedence=compute_precedence(status, EventSource.OPERATOR),
-        received_at=operator.created_at,
         deadline_at=job.deadline_at,
+        status=status,
         detail=detail,
-        actor=operator.actor,
-        names_job=True,
     )

@@ -33,7 +33,10 @@ from tests.support.processes import wait_for
 from tests.support.request_database import complete, record_attempts
 
 MARKER = "ada.lovelace"
-TABLES = "requests, request_metadata, attempts, jobs, events, callbacks, actions, notification_outbox, idempotency_keys"
+TABLES = (
+    "requests, request_metadata, attempts, jobs, events, callbacks, actions, notification_outbox, idempotency_keys, "
+    "reference_generations"
+)
 LIST_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
 
 
@@ -250,6 +253,15 @@ def test_job_is_erased_by_reference(store: Store, has_request: bool) -> None:
     erased = store.connection.execute("SELECT detail, status FROM events WHERE actor = 'receiver erase'").fetchall()
     assert erased == ([] if has_request else [("erased: their request of 23 November", None)])
     assert store.collect_findings() == []
+
+
+def test_erasure_is_an_event_of_the_job_whose_reference_names_another(store: Store) -> None:
+    store.call_back("ref-1042")
+    [(job_id,)] = store.connection.execute("SELECT id FROM jobs").fetchall()
+    store.connection.execute("INSERT INTO reference_generations VALUES (%s, 2, %s, now())", [job_id, uuid4()])
+    store.erase(Selection(provider="sandbox", reference="ref-1042"))
+    erased = store.connection.execute("SELECT job_id FROM events WHERE actor = 'receiver erase'").fetchall()
+    assert erased == [(job_id,)]
 
 
 def test_job_of_another_provider_is_not_erased(store: Store) -> None:
