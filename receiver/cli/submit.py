@@ -48,6 +48,7 @@ class _Submission(NamedTuple):
     text: str
 
 
+account_option = click.option("--account", help="The account at the provider, of those in the configuration.")
 metadata_option = click.option(
     "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
 )
@@ -71,7 +72,7 @@ def notify_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.argument("provider")
 @click.argument("operation")
-@click.option("--account", help="The account at the provider, of those in the configuration.")
+@account_option
 @click.option(
     "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."
 )

@@ -7,13 +7,13 @@ import click
 from receiver.cli import options
 from receiver.cli.output import print_message
 from receiver.cli.rendering import print_job_with_events
-from receiver.cli.submit import metadata_option, notify_options, post_idempotently
+from receiver.cli.submit import account_option, metadata_option, notify_options, post_idempotently
 
 
 @click.command()
 @click.argument("provider")
 @click.argument("reference")
-@click.option("--account", help="The account at the provider, of those in the configuration.")
+@account_option
 @metadata_option
 @click.option(
     "--deadline",
