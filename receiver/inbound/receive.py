@@ -8,7 +8,7 @@ run between the items, and its events are committed in slices, each together wit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from receiver.domain.documents.encodings import CONTENT_ENCODING, decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_id
+from receiver.domain.records import record
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.base import Provider
@@ -57,7 +58,7 @@ class UnreadableCallback(ReceiverError):
         self.errors = errors
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ParsedCallback:
     """A callback as it is stored, and its events, to be committed together.
 
