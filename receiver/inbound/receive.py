@@ -144,29 +144,30 @@ def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None 
         return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(provider, incoming))
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
-    if errors:
-        stored = replace(stored, verdict=Verdict.INVALID, errors=errors)
-    elif any(report.status is None and not report.needs_poll for _, report in reports):
-        stored = replace(stored, verdict=Verdict.UNMAPPED)
-    if not errors:
-        stored = _add_errors(stored, reports)
+    verdict, unread = Verdict.INVALID if errors else Verdict.ACCEPTED, None
     token = parse_attempt_token(incoming) if callbacks.settings.uses_attempt_token else None
     events: list[JobEvent] = []
+    job_ids_to_poll: list[UUID] = []
     for number, (index, report) in enumerate(reports, start=1):
-        events.append(
-            provider.build_event(
-                report,
-                EventSource.CALLBACK,
-                stored.identity,
-                incoming.received_at,
-                index=index,
-                callback_id=stored.id,
-                token=token,
-            )
+        event = provider.build_event(
+            report,
+            EventSource.CALLBACK,
+            stored.identity,
+            incoming.received_at,
+            index=index,
+            callback_id=stored.id,
+            token=token,
         )
+        events.append(event)
+        if report.needs_poll:
+            job_ids_to_poll.append(event.job_id)
+        elif report.status is None and not errors:
+            verdict = Verdict.UNMAPPED
+        unread = unread or report.errors
         if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
             pause()
-    job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
+    if verdict is not Verdict.ACCEPTED or unread:
+        stored = replace(stored, verdict=verdict, errors=errors or unread)
     return ParsedCallback(stored, events, job_ids_to_poll, nonces=_build_nonces(provider, incoming, reports))
 
 
@@ -296,12 +297,6 @@ def _build_stored(verified: VerifiedCallback, decoded: IncomingCallback) -> Stor
         secret_fingerprint=verified.secret_fingerprint,
         caller_address=incoming.caller_address or None,
     )
-
-
-def _add_errors(stored: StoredCallback, reports: Sequence[tuple[int, StatusReport]]) -> StoredCallback:
-    """Return the row with the errors of values that the reports go without."""
-    errors = next((report.errors for _, report in reports if report.errors), None)
-    return replace(stored, errors=errors) if errors else stored
 
 
 def _build_nonces(
