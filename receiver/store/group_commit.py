@@ -180,7 +180,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
                 return self._flushed_batch
 
     def _gather(self) -> None:
-        """Let the items that are on their way join the batch: others run until no more items come, or for too long.
+        """Wait for the items that are on their way: yield to others until no more items come, or for too long.
 
         A commit costs much more than an item, and under load the callers that the last commit released come back at
         once. Without load nobody else has anything to do, and nothing is waited for.
