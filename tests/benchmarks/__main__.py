@@ -15,10 +15,12 @@ from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import lists as lists_benchmark
+from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.list_results import MAX_RATIO, ListResults
 from tests.benchmarks.results import Comparison
+from tests.benchmarks.submit import SubmitResults
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
 
@@ -93,7 +95,20 @@ def lists(*, as_json: bool, **load: int) -> None:
             raise BenchmarkFailed(f"more than {MAX_RATIO:.0f} times as long: {', '.join(results.over)}")
 
 
-def _print_results(results: Comparison | VerifyResults | ListResults, *, as_json: bool) -> None:
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--batch-connections", default=4, show_default=True, type=click.IntRange(2, 1_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def submit(*, as_json: bool, **load: int) -> None:
+    """Requests submitted one by one and in batches of 1,000, against an empty Flask view under the same gunicorn."""
+    with _report_errors():
+        _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
+
+
+def _print_results(results: Comparison | VerifyResults | ListResults | SubmitResults, *, as_json: bool) -> None:
     click.echo(results.table())
     if as_json:
         click.echo(orjson.dumps(results.document()))

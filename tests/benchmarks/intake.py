@@ -23,8 +23,8 @@ from tests.benchmarks.environment import (
     start_environment,
 )
 from tests.benchmarks.results import Comparison, Contender, Round
-from tests.benchmarks.signed import SignedCallbacks, sign_callbacks
-from tests.benchmarks.wrk import THREADS, WrkResult, find_wrk, send
+from tests.benchmarks.signed import sign_callbacks
+from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, find_wrk, send
 
 EMPTY_VIEW = (*WEB[:-1], "tests.benchmarks.empty_view:create_app()")
 _READY_TIMEOUT_S = 30.0
@@ -141,7 +141,7 @@ class IntakeBenchmark:
         self._supply.record_rate(max(intake_round.rate, empty_round.rate))
         return intake_round, empty_round
 
-    def _run_round(self, web: Web, callbacks: SignedCallbacks, seconds: int) -> tuple[WrkResult, Round]:
+    def _run_round(self, web: Web, callbacks: RequestFile, seconds: int) -> tuple[WrkResult, Round]:
         before = self._measure_cpu(web)
         result, wrk_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
         cpu = {process: after - before[process] for process, after in self._measure_cpu(web).items()}

@@ -1,11 +1,9 @@
 """Callbacks as complete HTTP requests, signed in advance: each with its own webhook-id and its own job."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -14,8 +12,8 @@ import orjson
 
 from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.benchmarks.environment import PROVIDER, SECRET, BenchmarkFailed
+from tests.benchmarks.wrk import RequestFile, choose_directory
 
-_MEMORY = Path("/dev/shm")
 _MAX_CALLBACK_BYTES = 1_024
 _REASON = "the handset acknowledged the message at the first try, no roaming"
 _HEAD = b"""\
@@ -32,27 +30,14 @@ webhook-signature: %b\r
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCallbacks:
-    """A file of `count` HTTP requests of `length` bytes each, without anything between them."""
-
-    path: Path
-    length: int
-    count: int
-
-
 @contextmanager
-def sign_callbacks(count: int) -> Iterator[SignedCallbacks]:
-    """Sign callbacks into a temporary file.
-
-    The file is in memory if there is room: writing it back to disk would slow down Postgres on the same disk.
-    """
-    fits = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > count * _MAX_CALLBACK_BYTES
-    with tempfile.NamedTemporaryFile(dir=_MEMORY if fits else None) as file:
+def sign_callbacks(count: int) -> Iterator[RequestFile]:
+    """Sign callbacks into a temporary file."""
+    with tempfile.NamedTemporaryFile(dir=choose_directory(count * _MAX_CALLBACK_BYTES)) as file:
         yield write_callbacks(Path(file.name), count)
 
 
-def write_callbacks(path: Path, count: int) -> SignedCallbacks:
+def write_callbacks(path: Path, count: int) -> RequestFile:
     """Write `count` new callbacks, signed now."""
     key, run, now = decode_key(SECRET), token_hex(6), int(time.time())
     lengths = set()
@@ -61,7 +46,7 @@ def write_callbacks(path: Path, count: int) -> SignedCallbacks:
             lengths.add(file.write(request))
     if len(lengths) != 1:
         raise BenchmarkFailed(f"the callbacks differ in length: {sorted(lengths)}")
-    return SignedCallbacks(path, lengths.pop(), count)
+    return RequestFile(path, lengths.pop(), count)
 
 
 def _build_requests(key: bytes, run: str, now: int, count: int) -> Iterator[bytes]:
