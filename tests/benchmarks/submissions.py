@@ -8,9 +8,20 @@ from secrets import token_hex
 
 import orjson
 
-from tests.benchmarks.environment import PROVIDER
+from tests.benchmarks.environment import SECRET
 from tests.benchmarks.wrk import RequestFile, choose_directory
 
+CONFIG = f"""
+[providers.acme]
+kind = "declared"
+base_url = "http://127.0.0.1:9"
+signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
+callback = {{ reference = "id", status = "state", statuses = {{ done = "succeeded" }} }}
+
+[providers.acme.operations.send]
+path = "/v1/messages"
+idempotency_header = "Idempotency-Key"
+"""
 BATCH_SIZE = 1_000
 SINGLE_PATH, BATCH_PATH = "/v1/requests", "/v1/requests/batch"
 METADATA_COUNT = 2
@@ -55,7 +66,7 @@ def _build_call(key: str, path: str, run: str, number: int, batch_size: int | No
 
 def _build_submission(run: str, number: int) -> dict[str, object]:
     return {
-        "provider": PROVIDER,
+        "provider": "acme",
         "operation": "send",
         "payload": {"client_reference": f"{run}-{number:010d}", "to": ["2348000000001"], "text": _TEXT},
         "metadata": {"order": f"{run}-{number:010d}", "shop": f"shop-{number % 100:02d}"},

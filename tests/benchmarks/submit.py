@@ -6,7 +6,6 @@ single submissions.
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -16,6 +15,7 @@ from receiver.domain.access import Scope
 from receiver.store.connections import connect
 from receiver.store.keys import NewApiKey, create_key
 from receiver.web.auth.api_keys import generate_key, hash_key, shorten_key
+from tests.benchmarks.contests import Contest, Goal, compute_rate, compute_ratio
 from tests.benchmarks.cpu import measure_tree
 from tests.benchmarks.environment import (
     BenchmarkEnvironment,
@@ -25,8 +25,8 @@ from tests.benchmarks.environment import (
     start_environment,
 )
 from tests.benchmarks.intake import EMPTY_VIEW, Web, start_gunicorn
-from tests.benchmarks.results import Comparison, Contender, Round, Spread
-from tests.benchmarks.submissions import BATCH_PATH, BATCH_SIZE, METADATA_COUNT, SINGLE_PATH, write_submissions
+from tests.benchmarks.results import Contender, Round
+from tests.benchmarks.submissions import BATCH_PATH, BATCH_SIZE, CONFIG, METADATA_COUNT, SINGLE_PATH, write_submissions
 from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, find_wrk, send
 
 MIN_RATIO = 0.5
@@ -52,38 +52,7 @@ class SubmitLoad:
     max_batch_rate: int = 40
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitResults:
-    """Single submissions beside the empty view, and batches, whose operations are requests."""
-
-    single: Comparison
-    batch: Contender
-
-    def table(self) -> str:
-        """Return the results as text for people."""
-        batches = Comparison("submit", "requests", self.batch, self.single.ceiling, {}, {})
-        ratio, rate = self.single.compute_ratio(), self._compute_batch_rate()
-        return "\n".join(
-            [
-                self.single.table(),
-                "",
-                "Batches of 1,000:",
-                batches.table(),
-                "",
-                f"goal: ratio of single submissions at least {MIN_RATIO}: {_describe(ratio.median >= MIN_RATIO)}",
-                f"goal: batches at least {MIN_BATCH_RATE:,} requests/s: {_describe(rate.median >= MIN_BATCH_RATE)}",
-            ]
-        )
-
-    def document(self) -> dict[str, Any]:
-        """Return the results for JSON."""
-        return {**self.single.document(), "batch": self.batch.document()}
-
-    def _compute_batch_rate(self) -> Spread:
-        return Spread.from_values([batch.rate for batch in self.batch.rounds])
-
-
-def compare(load: SubmitLoad) -> SubmitResults:
+def compare(load: SubmitLoad) -> Contest:
     """Run the benchmark.
 
     Raises:
@@ -92,24 +61,28 @@ def compare(load: SubmitLoad) -> SubmitResults:
     """
     find_wrk()
     with ExitStack() as stack:
-        environment = stack.enter_context(start_environment())
+        environment = stack.enter_context(start_environment(more_config=CONFIG))
         web = stack.enter_context(start_gunicorn(environment, "submit", WEB, load.workers))
         empty_view = stack.enter_context(start_gunicorn(environment, "empty", EMPTY_VIEW, load.workers))
         benchmark = SubmitBenchmark(environment, load, web, empty_view)
-        benchmark.run_all(min(_WARM_UP_S, load.seconds))
-        rounds = [benchmark.run_all(load.seconds) for _ in range(load.rounds)]
+        benchmark.run_turn(min(_WARM_UP_S, load.seconds))
+        turns = [benchmark.run_turn(load.seconds) for _ in range(load.rounds)]
         environment.processes.stop()
-        single, empty, batch = zip(*rounds, strict=True)
-        checks = {"workers": load.workers, "connections": load.connections, **benchmark.check_stored()}
-        comparison = Comparison(
+        single_rounds, empty_rounds, batch_rounds = zip(*turns, strict=True)
+        single, reference = Contender("one request each", single_rounds), Contender("empty view", empty_rounds)
+        batches = Contender(f"batches of {BATCH_SIZE:,}", batch_rounds)
+        return Contest(
             "submit",
             "requests",
-            Contender("submit", single),
-            Contender("empty view", empty),
-            checks,
+            [single, reference, batches],
+            reference,
+            [
+                Goal("rate of one request each, of the empty view", compute_ratio(single, reference).median, MIN_RATIO),
+                Goal("requests per second in batches", compute_rate(batches).median, MIN_BATCH_RATE),
+            ],
+            {"workers": load.workers, "connections": load.connections, **benchmark.check_stored()},
             describe_machine(environment.dsn),
         )
-        return SubmitResults(comparison, Contender("batch", batch))
 
 
 class SubmitBenchmark:
@@ -124,7 +97,7 @@ class SubmitBenchmark:
         self._single: list[WrkResult] = []
         self._batches: list[WrkResult] = []
 
-    def run_all(self, seconds: int) -> tuple[Round, Round, Round]:
+    def run_turn(self, seconds: int) -> tuple[Round, Round, Round]:
         """Run a round of single submissions, one of the empty view and one of batches."""
         count = self._load.max_rate * seconds
         with write_submissions(self._key, SINGLE_PATH, count) as requests:
@@ -193,7 +166,3 @@ def _create_key(dsn: str) -> str:
             ),
         )
     return key
-
-
-def _describe(is_reached: bool) -> str:
-    return "reached" if is_reached else "missed"

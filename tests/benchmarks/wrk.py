@@ -81,7 +81,9 @@ def parse(output: str) -> WrkResult:
         raise BenchmarkFailed(f"wrk printed no result: {output.strip() or 'nothing'}") from error
 
 
-def send(port: int, requests: RequestFile, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
+def send(
+    port: int, requests: RequestFile, *, connections: int, seconds: int, pause_ms: float = 0.0
+) -> tuple[WrkResult, float]:
     """Send requests for some seconds, each once.
 
     Args:
@@ -89,6 +91,7 @@ def send(port: int, requests: RequestFile, *, connections: int, seconds: int) ->
         requests: at least one for each thread of wrk.
         connections: how many are open at once.
         seconds: how long the run lasts.
+        pause_ms: the mean of the random pauses of each connection between a response and the next request.
 
     Returns:
         The result, which is `exhausted` if the requests were too few, and the CPU seconds that wrk used.
@@ -102,7 +105,7 @@ def send(port: int, requests: RequestFile, *, connections: int, seconds: int) ->
             find_wrk(),
             *("--threads", str(THREADS), "--connections", str(connections), "--duration", f"{seconds}s"),
             *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}", "--"),
-            *(str(requests.path), str(requests.length), str(requests.count // THREADS)),
+            *(str(requests.path), str(requests.length), str(requests.count // THREADS), str(pause_ms)),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,
