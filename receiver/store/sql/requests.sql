@@ -1,11 +1,22 @@
 -- name: submit_requests
--- Insert requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in
--- seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not too long.
-WITH input AS MATERIALIZED (
+-- Reserve idempotency keys with their responses, wait for other transactions that are reserving the same, and insert
+-- requests, all of them or none: those that exist stay as they are, and those whose idempotency key was not reserved now
+-- are left out. Return the requests that were inserted. Times are by the database's clock, delays in seconds. Requests
+-- can be found by those metadata values that are texts, numbers or booleans and not too long.
+WITH reserved_keys AS (
+    INSERT INTO idempotency_keys (client, key, fingerprint, status, response, location, created_at)
+    SELECT client, key, fingerprint, 202, response, location, now()
+    FROM unnest(%(clients)s::text[], %(keys)s::text[], %(fingerprints)b::bytea[], %(responses)b::bytea[],
+        %(locations)s::text[]) AS call(client, key, fingerprint, response, location)
+    ORDER BY client, key
+    ON CONFLICT (client, key) DO NOTHING
+    RETURNING client, key
+),
+input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
         deadline_at timestamptz, deadline_after double precision, notify_url text, notify_events text[],
-        client text, priority smallint)
+        client text, priority smallint, idempotency_key text)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
@@ -15,13 +26,17 @@ inserted_requests AS (
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url,
         notify_events, client, priority
     FROM input
+    WHERE idempotency_key IS NULL OR (client, idempotency_key) IN (SELECT client, key FROM reserved_keys)
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, metadata
+    RETURNING id, payload, metadata
+),
+inserted_metadata AS (
+    INSERT INTO request_metadata (key, value, created_at, request_id)
+    SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
+    WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
+        AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 )
-INSERT INTO request_metadata (key, value, created_at, request_id)
-SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
-WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
-    AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
+SELECT id, payload, metadata FROM inserted_requests
 
 -- name: find_due_requests
 -- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
