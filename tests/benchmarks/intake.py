@@ -30,7 +30,7 @@ EMPTY_VIEW = (*WEB[:-1], "tests.benchmarks.empty_view:create_app()")
 _READY_TIMEOUT_S = 30.0
 _WARM_UP_S = 2
 
-_STORED = b"""
+STORED = b"""
 SELECT (SELECT count(*) FROM callbacks WHERE verdict = 'accepted'),
     (SELECT count(*) FROM events), (SELECT count(*) FROM jobs WHERE status = 'succeeded')
 """
@@ -168,7 +168,7 @@ class IntakeBenchmark:
         """
         acknowledged = sum(result.responses for result in self._results)
         cut_off = self._load.connections * len(self._results)
-        callbacks, events, jobs = query(self._environment.dsn, _STORED)
+        callbacks, events, jobs = query(self._environment.dsn, STORED)
         counts = {"acknowledged": acknowledged, "callbacks": callbacks, "events": events, "jobs": jobs}
         if not acknowledged <= callbacks <= acknowledged + cut_off or not callbacks == events == jobs:
             raise BenchmarkFailed(f"the rows in Postgres do not match the acknowledged callbacks: {counts}")

@@ -1,6 +1,7 @@
 """The parts of the benchmarks: results, signed callbacks and their supply, the output of wrk, and /proc."""
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Mapping
@@ -168,6 +169,14 @@ def test_signed_callbacks_have_equal_length_and_differ(tmp_path: Path) -> None:
     requests = {content[start : start + callbacks.length] for start in range(0, len(content), callbacks.length)}
 
     assert len(requests) == callbacks.count == 20
+
+
+def test_signed_callbacks_have_items_of_their_own(tmp_path: Path) -> None:
+    callbacks = write_callbacks(tmp_path / "callbacks", 3, provider="declared", items=4)
+    content = callbacks.path.read_bytes()
+
+    assert content.count(b"POST /callbacks/declared HTTP/1.1") == callbacks.count == 3
+    assert len(set(re.findall(rb'"id":"([^"]+)"', content))) == 3 * 4
 
 
 def test_signed_callback_is_verified_and_parsed(tmp_path: Path) -> None:
