@@ -9,7 +9,6 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Generic
@@ -18,6 +17,7 @@ import gevent
 import structlog
 from gevent.pool import Group
 
+from receiver.domain.records import record
 from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.channels import Channel, Channels
@@ -129,7 +129,7 @@ class ExchangeObserver(Generic[WorkT, UpdateT]):
         """Observe a result that is committed."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _QueuedExchange(Generic[WorkT]):
     """A permit whose exchange waits for a greenlet, and must begin by a time of `time.monotonic`, on its channel."""
 

@@ -10,6 +10,7 @@ from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
+from receiver.domain.records import record
 from receiver.domain.sending import (
     DEFAULT_PRIORITY,
     MAX_RESPONSE_BYTES,
@@ -122,7 +123,7 @@ class RequestDetail(Request):
     actions: Sequence[RecordedAction] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AttemptOutcome:
     """The outcome of an attempt, and the decision about its request.
 
