@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import gevent
 import structlog
 
 from receiver.domain.errors import ReceiverError
@@ -175,7 +176,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             if not self._wakeup.wait(_MAX_IDLE_S):
                 self._disconnect()
                 continue
-            self._gather()
+            _gather()
             with self._lock:
                 if self._full_batches:
                     self._flushed_batch = self._full_batches.pop(0)
@@ -187,17 +188,6 @@ class GroupCommit(Generic[ItemT, ResultT]):
                     self._wakeup.clear()
                     continue
                 return self._flushed_batch
-
-    def _gather(self) -> None:
-        """Let the items that are on their way join the batch: others run until no more items come, or for too long.
-
-        A commit costs much more than an item, and under load the callers that the last commit released come back at
-        once. Without load nobody else has anything to do, and nothing is waited for.
-        """
-        gather_until, count = time.monotonic() + _MAX_GATHER_S, 0
-        while count < len(self._batch.items) and not self._full_batches and time.monotonic() < gather_until:
-            count = len(self._batch.items)
-            time.sleep(0)
 
     def _flush(self, batch: Batch[ItemT, ResultT], start: int, stop: int) -> None:
         """Write the items from `start` up to `stop`; if that fails, write each half by itself."""
@@ -263,3 +253,13 @@ class GroupCommit(Generic[ItemT, ResultT]):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _gather() -> None:
+    """Wait for the items that are on their way: until nobody else has anything to do, or for too long.
+
+    A commit costs as much as many items, and under load the callers that the last commit released come back at once.
+    Without load nothing is waited for.
+    """
+    with gevent.Timeout(_MAX_GATHER_S, False):  # type: ignore[arg-type]  # as gevent documents it
+        gevent.idle()
