@@ -114,45 +114,53 @@ FOR UPDATE OF requests SKIP LOCKED
 -- failed. An unknown request is looked up in `first_lookup_after` seconds, or never if that is null. Lock all the
 -- requests in the global order, whether they are updated or not, because later statements of the transaction may update
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
--- must count once.
+-- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
-        attempt_id uuid, response_status smallint, response_headers jsonb, response_body text, error text,
-        status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
+    SELECT *, now() AS recorded_at FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+        attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
+        error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
 ),
 locked_requests AS MATERIALIZED (
-    SELECT requests.id, input.detail, retry_in, first_lookup_after, input.ambiguous,
-        attempts.number, counts_as_attempt AND attempts.finished_at IS NULL AS counts_as_attempt,
-        CASE WHEN requests.known_accepted
-                AND (input.status IN ('queued', 'unknown', 'failed') OR input.response_status = 409)
-            THEN 'accepted' ELSE input.status END AS new_status
-    FROM input JOIN attempts ON attempts.id = input.attempt_id JOIN requests ON requests.id = attempts.request_id
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests, attempts
+    SELECT id, known_accepted FROM requests WHERE id = ANY(ARRAY(SELECT input.request_id FROM input))
+    ORDER BY id FOR NO KEY UPDATE
+),
+locked_attempts AS MATERIALIZED (
+    SELECT id, number, finished_at FROM attempts WHERE id = ANY(ARRAY(SELECT input.attempt_id FROM input))
+        AND (SELECT count(*) FROM locked_requests) >= 0 -- the requests first
+    FOR NO KEY UPDATE
+),
+outcomes AS MATERIALIZED (
+    SELECT input.*, number, counts_as_attempt AND finished_at IS NULL AS is_counted,
+        CASE WHEN known_accepted AND (status IN ('queued', 'unknown', 'failed') OR response_status = 409)
+            THEN 'accepted' ELSE status END AS new_status
+    FROM input JOIN locked_attempts ON locked_attempts.id = attempt_id
+        JOIN locked_requests ON locked_requests.id = request_id
 ),
 updated_attempts AS (
-    UPDATE attempts SET finished_at = now(), response_status = input.response_status,
-        response_headers = input.response_headers, response_body = decode(input.response_body, 'base64'),
-        error = input.error
-    FROM input WHERE attempts.id = input.attempt_id AND attempts.finished_at IS NULL
+    UPDATE attempts SET finished_at = recorded_at, response_status = outcome.response_status,
+        response_headers = outcome.response_headers, response_body = decode(outcome.response_body, 'base64'),
+        error = outcome.error
+    FROM outcomes AS outcome
+    WHERE attempts.id = outcome.attempt_id AND attempts.finished_at IS NULL
 ),
 updated_requests AS (
     UPDATE requests SET
-        status = outcome.new_status,
+        status = new_status,
         detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
-            THEN concat_ws('; ', outcome.detail, 'a lookup is scheduled') ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN now() + make_interval(secs => retry_in) END,
+            THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
+        due_at = CASE WHEN new_status = 'queued' THEN recorded_at + make_interval(secs => retry_in) END,
         leased_until = NULL,
-        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN now() END,
-        failures = failures + outcome.counts_as_attempt::integer,
+        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
+        failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown' THEN now() + make_interval(secs => first_lookup_after) END,
-        unknown_since = CASE WHEN new_status = 'unknown' THEN now() END,
+        next_lookup_at = CASE WHEN new_status = 'unknown'
+            THEN recorded_at + make_interval(secs => first_lookup_after) END,
+        unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0
-    FROM locked_requests AS outcome
-    WHERE requests.id = outcome.id
+    FROM outcomes AS outcome
+    WHERE requests.id = outcome.request_id
         AND requests.attempts = outcome.number
         AND requests.status IN ('sending', 'queued', 'unknown')
     RETURNING requests.id, requests.notify_url, requests.status
