@@ -26,6 +26,7 @@ COMMIT_LIMIT_S = 5.0
 
 _MAX_CONFLICTS = 10
 _MAX_IDLE_S = 50.0
+_MAX_GATHER_S = 0.01
 _CLOSE_TIMEOUT_S = 3.0
 _log = structlog.get_logger(__name__)
 
@@ -165,6 +166,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             if not self._wakeup.wait(_MAX_IDLE_S):
                 self._disconnect()
                 continue
+            self._gather()
             with self._lock:
                 if self._full_batches:
                     self._flushed_batch = self._full_batches.pop(0)
@@ -176,6 +178,17 @@ class GroupCommit(Generic[ItemT, ResultT]):
                     self._wakeup.clear()
                     continue
                 return self._flushed_batch
+
+    def _gather(self) -> None:
+        """Let the items that are on their way join the batch: others run until no more items come, or for too long.
+
+        A commit costs much more than an item, and under load the callers that the last commit released come back at
+        once. Without load nobody else has anything to do, and nothing is waited for.
+        """
+        gather_until, count = time.monotonic() + _MAX_GATHER_S, 0
+        while count < len(self._batch.items) and not self._full_batches and time.monotonic() < gather_until:
+            count = len(self._batch.items)
+            time.sleep(0)
 
     def _flush(self, batch: _Batch[ItemT, ResultT], start: int, stop: int) -> None:
         """Write the items from `start` up to `stop`; if that fails, write each half by itself."""

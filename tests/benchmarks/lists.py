@@ -18,8 +18,9 @@ from tests.benchmarks.environment import BenchmarkEnvironment, BenchmarkFailed, 
 from tests.benchmarks.intake import start_gunicorn
 from tests.benchmarks.list_cases import Case, build_cases
 from tests.benchmarks.list_results import FilterResult, ListResults, Timing, compute_p95
+from tests.benchmarks.loader import load_jobs
 from tests.support.http import Server, exchange
-from tests.support.population import PROVIDERS, populate
+from tests.support.population import PROVIDERS
 from tests.support.processes import ADMIN_KEY, build_provider_toml
 
 SMALL_JOBS = 10_000
@@ -86,7 +87,7 @@ def _start_table(environment: BenchmarkEnvironment, jobs: int) -> Iterator[_Tabl
     config.write_text("".join(build_provider_toml(name) for name in PROVIDERS))
     with scratch_database(environment.dsn) as dsn, closing(connect(dsn)) as connection:
         migrate(dsn)
-        populate(connection, jobs)
+        load_jobs(dsn, jobs)
         connection.execute("CHECKPOINT")  # otherwise one would begin while pages are timed
         environ = {
             "DATABASE_URL": dsn,
