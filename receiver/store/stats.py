@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import RequestStatus
 from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
@@ -108,10 +106,9 @@ class CallbackStats:
 def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     """Count requests and jobs by status, for each provider."""
     counts: dict[str, Counts] = defaultdict(Counts)
-    params = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
-    for provider, kind, status, count in connection.execute(load_statement("count_by_provider"), params, prepare=False):
+    for provider, kind, status, count in connection.execute(load_statement("count_by_provider")):
         provider_counts = counts[provider]
-        (provider_counts.requests if kind == "requests" else provider_counts.jobs)[status] += count
+        (provider_counts.requests if kind == "requests" else provider_counts.jobs)[status] = count
     return counts
 
 
@@ -147,7 +144,7 @@ def count_attention(
     """Count what needs attention, by provider; `configured` are the names of all configured providers."""
     cursor = connection.cursor(row_factory=row_factory(Attention))
     params = {"names": list(names), "configured": list(configured)}
-    rows = cursor.execute(load_statement("count_attention"), params, prepare=False).fetchall()
+    rows = cursor.execute(load_statement("count_attention"), params).fetchall()
     refused: dict[str, int] = dict(connection.execute(load_statement("count_refusals"), params, prepare=False))
     return {row.name: replace(row, refused=refused.get(row.name, 0)) for row in rows}
 
