@@ -109,6 +109,18 @@ class Text(fields.String):
 
     def __init__(self, *, min_length: int = 1, max_length: int = 1_000, **kwargs: Any) -> None:
         super().__init__(validate=[validate.Length(min=min_length, max=max_length), check_storable_text], **kwargs)
+        self._min_length, self._max_length = min_length, max_length
+
+    def load(self, value: Any) -> str:
+        """Return a text as it can be stored; most texts are valid without the validators being called.
+
+        Raises:
+            ValidationError: the value is not such a text.
+        """
+        is_plain = type(value) is str and value.isascii() and "\0" not in value
+        if is_plain and self._min_length <= len(value) <= self._max_length:
+            return str(value)
+        return str(self.deserialize(value))
 
 
 class TimeZoneField(fields.String):

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from receiver.domain.records import record
+
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 ECHOED_HEADER_VALUE = re.compile(r"[!-~]{1,256}")
 """The values that may be returned in a header of a response: visible ASCII, of limited length."""
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class IncomingCallback:
     """One delivery. Header names are lower-case, `body` is the raw bytes, `received_at` is UTC.
 

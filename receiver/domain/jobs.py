@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from hashlib import sha256
-from uuid import UUID, uuid5
+from uuid import UUID
+
+from uuid_utils.compat import uuid5
 
 from receiver.domain.access import OperatorAction
+from receiver.domain.records import record
 
 JOB_NAMESPACE = UUID("6f1f6f5e-3c0c-5b52-9d0c-2f1e7a0c9b11")
 
@@ -86,11 +89,8 @@ def derive_job_id(provider: str, reference: str) -> UUID:
 
 def derive_id(*parts: bytes) -> UUID:
     """Derive a 128-bit id from `parts`; each part is hashed with its length, so that boundaries matter."""
-    digest = sha256()
-    for part in parts:
-        digest.update(b"%d:" % len(part))
-        digest.update(part)
-    return UUID(bytes=digest.digest()[:16])
+    content = b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return UUID(bytes=sha256(content).digest()[:16])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class RequestHint:
     attempt_id: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StatusReport:
     """What a provider reports about one job in a response, a callback or a poll, in the receiver's terms.
 
@@ -127,7 +127,7 @@ class StatusReport:
     errors: Mapping[str, Sequence[str]] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class JobEvent:
     """One event of one job; append-only. `key` identifies the event within its job, all times are UTC.
 
@@ -242,7 +242,7 @@ def build_unresolved_event(job_id: UUID, provider: str, reference: str, received
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class JobState:
     """The state of a job that a set of its events leads to.
 

@@ -9,7 +9,7 @@ write must neither delay nor fail a response. The signature schemes themselves a
 """
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from uuid import UUID
 
@@ -17,6 +17,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.records import record
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.refusals import RefusalLog, RefusedDelivery
 from receiver.providers.base import Provider
@@ -32,7 +33,7 @@ _SECRET_USE_INTERVAL_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class VerifiedCallback:
     """A callback that was sent by `provider`, without the secret that proves it.
 

@@ -8,7 +8,7 @@ run between the items, and its events are committed in slices, each together wit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from receiver.domain.documents.encodings import CONTENT_ENCODING, decode_body
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport, derive_id
+from receiver.domain.records import record
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
 from receiver.providers.base import Provider
@@ -57,7 +58,7 @@ class UnreadableCallback(ReceiverError):
         self.errors = errors
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ParsedCallback:
     """A callback as it is stored, and its events, to be committed together.
 
@@ -143,29 +144,30 @@ def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None 
         return replace(_build_malformed(stored, error.errors), nonces=_build_nonces(provider, incoming))
     if callbacks.settings.auth.trust is Trust.CONFIRM:
         reports = [(index, _require_confirmation(report)) for index, report in reports]
-    if errors:
-        stored = replace(stored, verdict=Verdict.INVALID, errors=errors)
-    elif any(report.status is None and not report.needs_poll for _, report in reports):
-        stored = replace(stored, verdict=Verdict.UNMAPPED)
-    if not errors:
-        stored = _add_errors(stored, reports)
+    verdict, unread = Verdict.INVALID if errors else Verdict.ACCEPTED, None
     token = parse_attempt_token(incoming) if callbacks.settings.uses_attempt_token else None
     events: list[JobEvent] = []
+    job_ids_to_poll: list[UUID] = []
     for number, (index, report) in enumerate(reports, start=1):
-        events.append(
-            provider.build_event(
-                report,
-                EventSource.CALLBACK,
-                stored.identity,
-                incoming.received_at,
-                index=index,
-                callback_id=stored.id,
-                token=token,
-            )
+        event = provider.build_event(
+            report,
+            EventSource.CALLBACK,
+            stored.identity,
+            incoming.received_at,
+            index=index,
+            callback_id=stored.id,
+            token=token,
         )
+        events.append(event)
+        if report.needs_poll:
+            job_ids_to_poll.append(event.job_id)
+        elif report.status is None and not errors:
+            verdict = Verdict.UNMAPPED
+        unread = unread or report.errors
         if pause and number % _ITEMS_BETWEEN_PAUSES == 0:
             pause()
-    job_ids_to_poll = [event.job_id for event, (_, report) in zip(events, reports, strict=True) if report.needs_poll]
+    if verdict is not Verdict.ACCEPTED or unread:
+        stored = replace(stored, verdict=verdict, errors=errors or unread)
     return ParsedCallback(stored, events, job_ids_to_poll, nonces=_build_nonces(provider, incoming, reports))
 
 
@@ -295,12 +297,6 @@ def _build_stored(verified: VerifiedCallback, decoded: IncomingCallback) -> Stor
         secret_fingerprint=verified.secret_fingerprint,
         caller_address=incoming.caller_address or None,
     )
-
-
-def _add_errors(stored: StoredCallback, reports: Sequence[tuple[int, StatusReport]]) -> StoredCallback:
-    """Return the row with the errors of values that the reports go without."""
-    errors = next((report.errors for _, report in reports if report.errors), None)
-    return replace(stored, errors=errors) if errors else stored
 
 
 def _build_nonces(

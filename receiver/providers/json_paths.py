@@ -15,6 +15,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents import forms, json_documents
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.json_documents import format_number, is_exact
+from receiver.providers.path_getters import build_getter
 from receiver.schemas.fields import Text
 from receiver.schemas.paths import compile_path
 
@@ -31,11 +32,12 @@ class JsonPath:
         self.path = path
         self._from_document = path.startswith("$.")
         self._expression = compile_path(path)
+        self._get = build_getter(self._expression) or self._expression.search
 
     def __call__(self, item: Any, document: Any) -> Any:
         """Return the value at the path, or None if there is none."""
         try:
-            return self._expression.search(document if self._from_document else item)
+            return self._get(document if self._from_document else item)
         except Exception:  # a configured JMESPath function may fail in any way on the provider's values
             return None
 
@@ -123,7 +125,7 @@ def _as_storable(text: str) -> str | None:
         # A byte that is no text is shown as U+FFFD.
         if not text.isascii():
             text = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return str(_TEXT.deserialize(text))
+        return _TEXT.load(text)
     except (ValidationError, UnicodeEncodeError):
         return None
 
@@ -140,7 +142,7 @@ def join_texts(paths: Sequence[ValuePath], item: Any, document: Any) -> str | No
     if not texts or len(texts) < len(paths) or not all(texts):
         return None
     try:
-        return str(_TEXT.deserialize("/".join(text or "" for text in texts)))
+        return _TEXT.load("/".join(text or "" for text in texts))
     except ValidationError as error:
         raise ValidationError({paths[0].path: error.messages}) from None
 

@@ -15,6 +15,7 @@ from psycopg.errors import UniqueViolation
 from receiver.domain.addresses import group_address
 from receiver.domain.filters import ALL_CALLBACKS, CallbackFilter
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
+from receiver.domain.records import record
 from receiver.domain.samples import Sample, choose_surplus
 from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.errors import StoreConflict
@@ -34,7 +35,7 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StoredCallback:
     """One delivery of a callback.
 
@@ -63,7 +64,7 @@ class StoredCallback:
     erased_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RefusedCallback(StoredCallback):
     """A callback in the sample of refused callbacks; see `receiver.domain.samples` for what decides that it stays."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import gevent
 import structlog
 
 from receiver.domain.errors import ReceiverError
@@ -26,6 +27,7 @@ COMMIT_LIMIT_S = 5.0
 
 _MAX_CONFLICTS = 10
 _MAX_IDLE_S = 50.0
+_MAX_GATHER_S = 0.01
 _CLOSE_TIMEOUT_S = 3.0
 _log = structlog.get_logger(__name__)
 
@@ -165,6 +167,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             if not self._wakeup.wait(_MAX_IDLE_S):
                 self._disconnect()
                 continue
+            _gather()
             with self._lock:
                 if self._full_batches:
                     self._flushed_batch = self._full_batches.pop(0)
@@ -241,3 +244,13 @@ class GroupCommit(Generic[ItemT, ResultT]):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _gather() -> None:
+    """Wait for the items that are on their way: until nobody else has anything to do, or for too long.
+
+    A commit costs as much as many items, and under load the callers that the last commit released come back at once.
+    Without load nothing is waited for.
+    """
+    with gevent.Timeout(_MAX_GATHER_S, False):  # type: ignore[arg-type]  # as gevent documents it
+        gevent.idle()

@@ -4,7 +4,7 @@ JSON is parsed so that a value is stored and sent exactly as the client wrote it
 """
 
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import orjson
 from flask import Response, request
@@ -13,34 +13,37 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMe
 
 from receiver.outbound.submit import InvalidSubmission
 from receiver.web.context import current_context
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+from receiver.web.server.messages import BodyStream
 
 _INT64 = range(-(2**63), 2**63)
 _MAX_INTEGER_LENGTH = len(str(_INT64.start))
 
 
-def read_body(environ: "WSGIEnvironment", max_bytes: int) -> bytes:
+def read_body(stream: BodyStream, content_length: str, max_bytes: int) -> bytes:
     """Return a request's whole body.
 
     The body is read from gunicorn's own stream: werkzeug's stream costs more, and silently truncates a chunked body at
     its size limit.
 
+    Args:
+        stream: gunicorn's stream.
+        content_length: the header, of which gunicorn lets only digits pass; "" for a chunked body.
+        max_bytes: the limit.
+
     Raises:
         RequestEntityTooLarge: the body exceeds `max_bytes`; a larger Content-Length is refused before anything is read.
         BadRequest: the client disconnected, or the body is not framed as RFC 9112 requires.
     """
-    content_length = int(environ.get("CONTENT_LENGTH") or -1)  # gunicorn lets only digits pass
-    if content_length > max_bytes:
+    length = int(content_length or -1)
+    if length > max_bytes:
         raise _build_too_large(max_bytes)
     try:
-        body: bytes = environ["wsgi.input"].read(max_bytes + 1)
+        body = stream.read(max_bytes + 1)
     except (OSError, ParseException):
         raise BadRequest("The body ended early, or is not framed as HTTP requires.") from None
     if len(body) > max_bytes:
         raise _build_too_large(max_bytes)
-    if len(body) < content_length:
+    if len(body) < length:
         raise BadRequest("The body is shorter than its Content-Length.")
     return body
 
@@ -57,7 +60,8 @@ def parse_json_body(size_factor: int = 1, *, optional: bool = False) -> Any:
         InvalidSubmission: the body is not JSON as RFC 8259 defines it, repeats a name in an object, is nested too
             deeply, or has a number that 64 bits cannot hold.
     """
-    body = read_body(request.environ, size_factor * current_context().settings.max_body_bytes)
+    environ, max_bytes = request.environ, size_factor * current_context().settings.max_body_bytes
+    body = read_body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""), max_bytes)
     if optional and not body:
         return {}
     if request.mimetype != "application/json":

@@ -2,8 +2,9 @@
 
 A handshake, by which a provider checks the URL, is answered in place of being authenticated as a callback.
 
-The endpoint is a plain WSGI callable in front of Flask: building Flask's request and response objects costs more than
-all other steps together, and callbacks arrive in bursts.
+The endpoint stands in front of Flask: building Flask's request and response objects costs more than all other steps
+together, and callbacks arrive in bursts. Under gunicorn, `receiver.web.server.worker` calls `CallbackEndpoint.respond`;
+any other WSGI server calls the endpoint as a WSGI app.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -37,6 +38,7 @@ from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
 from receiver.web.probes import PROBE_METHODS, answer_probe
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 from receiver.web.security_headers import SECURITY_HEADERS
+from receiver.web.server.messages import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -61,26 +63,36 @@ class CallbackEndpoint:
         # Another spelling of a path, with percent-encoding, is not a callback URL; see `CanonicalPaths`.
         if not path.startswith(CALLBACKS_PATH) or not environ["RAW_URI"].partition("?")[0].endswith(path):
             return self._next_app(environ, start_response)
+        request = HttpRequest(
+            environ["REQUEST_METHOD"],
+            environ["RAW_URI"],
+            path,
+            _read_headers(environ),
+            environ["wsgi.input"],
+            environ.get("REMOTE_ADDR", ""),
+        )
+        response = self.respond(request)
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
+        return (response.body,) if response.body and request.method != "HEAD" else ()
+
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a request to a path below `CALLBACKS_PATH`."""
         started = perf_counter()
-        name, _, token = path.removeprefix(CALLBACKS_PATH).partition("/")
+        name, _, token = request.path.removeprefix(CALLBACKS_PATH).partition("/")
         if token.startswith(ACCOUNT_SEGMENT):
             account, _, token = token.removeprefix(ACCOUNT_SEGMENT).partition("/")
             name = join_account(name, account)
         provider = self._context.settings.providers.get(name)
-        label = UNKNOWN_PROVIDER if provider is None else name
         try:
-            ack = self._handle(environ, provider, token)
+            response = _build_response(self._handle(request, provider, token))
         except Exception as error:
             problem = build_problem_response(error)
-            self._record((label, problem.status_code, perf_counter() - started))
-            return problem(environ, start_response)
-        self._record((label, ack.status, perf_counter() - started))
-        length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
-        headers = [*SECURITY_HEADERS, *length, *ack.headers.items()]
-        start_response(f"{ack.status} {HTTPStatus(ack.status).phrase}", headers)
-        return (ack.body,) if ack.body else ()
+            response = HttpResponse(problem.status_code, list(problem.headers.items()), problem.get_data())
+        label = UNKNOWN_PROVIDER if provider is None else name
+        self._record((label, response.status, perf_counter() - started))
+        return response
 
-    def _handle(self, environ: "WSGIEnvironment", provider: Provider | None, token: str) -> Ack:
+    def _handle(self, request: HttpRequest, provider: Provider | None, token: str) -> Ack:
         """Return the acknowledgement of a callback once the callback is committed.
 
         Raises:
@@ -90,32 +102,33 @@ class CallbackEndpoint:
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
         callback_settings = provider.callbacks.settings
-        method = environ["REQUEST_METHOD"]
-        is_callback = method in callback_settings.methods
-        if not is_callback and (ack := answer_probe(environ, callback_settings)):
+        is_callback = request.method in callback_settings.methods
+        if not is_callback and (ack := answer_probe(request, callback_settings)):
             return ack
         authenticator = self._context.callback_authenticator
+        max_body_bytes = self._context.settings.max_body_bytes
         incoming: IncomingCallback | None = None
         try:
             if not is_callback:
-                _check_method(method, callback_settings.all_methods)
-            incoming = self._read(environ, read_body(environ, self._context.settings.max_body_bytes))
+                _check_method(request.method, callback_settings.all_methods)
+            body = read_body(request.body, request.headers.get("content-length", ""), max_body_bytes)
+            incoming = self._read(request, body)
             # First: whatever is refused later is decompressed once more when it is stored as a sample.
-            _check_content_encoding(incoming, self._context.settings.max_body_bytes)
+            _check_content_encoding(incoming, max_body_bytes)
             callback_settings.auth.check_address(incoming.caller_address)
             handshake = callback_settings.handshake
             if handshake and (ack := self._answer_handshake(provider, handshake, incoming)):
                 return ack
             if not is_callback:
-                _check_method(method, callback_settings.methods)
+                _check_method(request.method, callback_settings.methods)
             _check_media_type(incoming, callback_settings)
         except InvalidSignature as error:
-            authenticator.record_refusal(provider, incoming or self._read(environ, b""), error)
+            authenticator.record_refusal(provider, incoming or self._read(request, b""), error)
             raise
         except HTTPException as error:
             if error.code in _REFUSAL_PARTS:
                 if incoming is None or error.code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                    incoming = self._read(environ, b"")
+                    incoming = self._read(request, b"")
                 part, message = _REFUSAL_PARTS[error.code], str(error.description)
                 authenticator.record_unread(provider, incoming, part, message)
             raise
@@ -152,25 +165,33 @@ class CallbackEndpoint:
             authenticator.record_unread(provider, incoming, KEPT_HANDSHAKE, _KEPT_HANDSHAKE_MESSAGE)
         return response.ack
 
-    def _read(self, environ: "WSGIEnvironment", body: bytes) -> IncomingCallback:
+    def _read(self, request: HttpRequest, body: bytes) -> IncomingCallback:
         """Return the callback as it was sent, received now."""
         settings = self._context.settings
+        caller = request.peer
+        if settings.trusted_proxies:
+            caller = find_caller(caller, request.headers.get("x-forwarded-for", ""), settings.trusted_proxies)
         return IncomingCallback(
-            method=environ["REQUEST_METHOD"],
-            target=_read_target(environ["RAW_URI"]),
-            headers=_read_headers(environ),
+            method=request.method,
+            target=_read_target(request.target),
+            headers=request.headers,
             body=body,
             received_at=self._context.clock.now(),
             public_url=settings.public_url,
-            caller_address=caller_address(environ, settings.trusted_proxies)[:_MAX_ADDRESS_CHARS],
+            caller_address=caller[:_MAX_ADDRESS_CHARS],
         )
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """Return the address of the caller; see `find_caller`."""
+    """Return the address of the caller of a WSGI app; see `find_caller`."""
     if not trusted:
         return str(environ.get("REMOTE_ADDR", ""))
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
+
+
+def _build_response(ack: Ack) -> HttpResponse:
+    length = [] if ack.status == HTTPStatus.NO_CONTENT else [("Content-Length", str(len(ack.body)))]
+    return HttpResponse(ack.status, [*SECURITY_HEADERS, *length, *ack.headers.items()], ack.body)
 
 
 def _check_method(method: str, allowed: Collection[str]) -> None:

@@ -71,10 +71,11 @@ def _reload_providers(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Limit a worker's connections, and answer clients that wait for a job as soon as it is told to stop."""
+    """Limit a worker's connections, pass callbacks to the endpoint, and release waiting clients when it is to stop."""
     context = _get_context(worker)
     if context is not None:
         worker.limit_connections(context.settings.connection_limits)
+        worker.callback_endpoint = worker.wsgi.wsgi_app
         context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
         context.followers.release_when(lambda: not worker.alive)

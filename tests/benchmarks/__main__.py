@@ -14,8 +14,10 @@ from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
+from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import lists as lists_benchmark
 from tests.benchmarks import verify as verify_benchmark
+from tests.benchmarks.contests import Contest
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.list_results import MAX_RATIO, ListResults
 from tests.benchmarks.results import Comparison
@@ -46,6 +48,19 @@ def intake(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
     with _report_errors():
         _print_results(intake_benchmark.compare(intake_benchmark.IntakeLoad(**load)), as_json=as_json)
+
+
+@commands.command("intake-items")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--items", default=100, show_default=True, type=click.IntRange(1, 5_000), help="Items per callback.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def intake_items(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks with many items each, of a declared provider and of the sandbox provider."""
+    with _report_errors():
+        _print_results(intake_items_benchmark.compare(intake_items_benchmark.ItemsLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -93,7 +108,7 @@ def lists(*, as_json: bool, **load: int) -> None:
             raise BenchmarkFailed(f"more than {MAX_RATIO:.0f} times as long: {', '.join(results.over)}")
 
 
-def _print_results(results: Comparison | VerifyResults | ListResults, *, as_json: bool) -> None:
+def _print_results(results: Comparison | Contest | VerifyResults | ListResults, *, as_json: bool) -> None:
     click.echo(results.table())
     if as_json:
         click.echo(orjson.dumps(results.document()))

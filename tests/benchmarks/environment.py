@@ -57,14 +57,23 @@ class BenchmarkEnvironment:
 
 
 @contextmanager
-def start_environment(*, base_url: str = "http://127.0.0.1:9", concurrency: int = 16) -> Iterator[BenchmarkEnvironment]:
-    """Start Postgres in a temporary directory and configure the sandbox provider; remove everything at the end."""
+def start_environment(
+    *, base_url: str = "http://127.0.0.1:9", concurrency: int = 16, more_config: str = ""
+) -> Iterator[BenchmarkEnvironment]:
+    """Start Postgres in a temporary directory and configure providers; remove everything at the end.
+
+    Args:
+        base_url: the API of the sandbox provider.
+        concurrency: how many requests the sandbox provider takes at once.
+        more_config: tables of other providers, in the format of receiver.toml.
+    """
     home = Path(tempfile.mkdtemp(prefix="receiver-benchmark-"))
     try:
         with EmbeddedPostgres(home) as postgres, ProcessGroup() as processes:
             migrate(postgres.dsn)
             config = home / "receiver.toml"
-            config.write_text(_CONFIG.format(name=PROVIDER, base_url=base_url, secret=SECRET, concurrency=concurrency))
+            sandbox = _CONFIG.format(name=PROVIDER, base_url=base_url, secret=SECRET, concurrency=concurrency)
+            config.write_text(sandbox + more_config)
             postmaster = int((home / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0])
             environ = _build_environ(postgres.dsn, config)
             yield BenchmarkEnvironment(home, postgres.dsn, postmaster, processes, environ)

@@ -1,4 +1,4 @@
-"""Callbacks as complete HTTP requests, signed in advance: each with its own webhook-id and its own job."""
+"""Callbacks as complete HTTP requests, signed in advance: each with its own webhook-id and its own jobs."""
 
 import shutil
 import tempfile
@@ -16,7 +16,7 @@ from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.benchmarks.environment import PROVIDER, SECRET, BenchmarkFailed
 
 _MEMORY = Path("/dev/shm")
-_MAX_CALLBACK_BYTES = 1_024
+_MAX_HEAD_BYTES, _MAX_ITEM_BYTES = 512, 256
 _REASON = "the handset acknowledged the message at the first try, no roaming"
 _HEAD = b"""\
 POST /callbacks/%b HTTP/1.1\r
@@ -42,34 +42,38 @@ class SignedCallbacks:
 
 
 @contextmanager
-def sign_callbacks(count: int) -> Iterator[SignedCallbacks]:
-    """Sign callbacks into a temporary file.
+def sign_callbacks(count: int, *, provider: str = PROVIDER, items: int = 1) -> Iterator[SignedCallbacks]:
+    """Sign callbacks with some items each into a temporary file.
 
     The file is in memory if there is room: writing it back to disk would slow down Postgres on the same disk.
     """
-    fits = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > count * _MAX_CALLBACK_BYTES
+    max_bytes = count * (_MAX_HEAD_BYTES + items * _MAX_ITEM_BYTES)
+    fits = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > max_bytes
     with tempfile.NamedTemporaryFile(dir=_MEMORY if fits else None) as file:
-        yield write_callbacks(Path(file.name), count)
+        yield write_callbacks(Path(file.name), count, provider=provider, items=items)
 
 
-def write_callbacks(path: Path, count: int) -> SignedCallbacks:
-    """Write `count` new callbacks, signed now."""
-    key, run, now = decode_key(SECRET), token_hex(6), int(time.time())
+def write_callbacks(path: Path, count: int, *, provider: str = PROVIDER, items: int = 1) -> SignedCallbacks:
+    """Write `count` new callbacks of a provider, with `items` items each, signed now."""
     lengths = set()
     with path.open("wb") as file:
-        for request in _build_requests(key, run, now, count):
+        for request in _build_requests(provider, count, items):
             lengths.add(file.write(request))
     if len(lengths) != 1:
         raise BenchmarkFailed(f"the callbacks differ in length: {sorted(lengths)}")
     return SignedCallbacks(path, lengths.pop(), count)
 
 
-def _build_requests(key: bytes, run: str, now: int, count: int) -> Iterator[bytes]:
+def _build_requests(provider: str, count: int, items: int) -> Iterator[bytes]:
+    key, run, now = decode_key(SECRET), token_hex(6), int(time.time())
     timestamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for number in range(count):
-        item = {"id": f"sbx-{run}-{number:08d}", "state": "DELIVERED", "reason": _REASON, "at": timestamp}
-        body = orjson.dumps({"results": [item]})
+        references = (f"sbx-{run}-{item:08d}" for item in range(number * items, (number + 1) * items))
+        results = [
+            {"id": reference, "state": "DELIVERED", "reason": _REASON, "at": timestamp} for reference in references
+        ]
+        body = orjson.dumps({"results": results})
         webhook_id = f"msg_{run}{number:020d}"
         signature = sign(key, webhook_id, now, body)
-        head = _HEAD % (PROVIDER.encode(), len(body), webhook_id.encode(), now, signature.encode())
+        head = _HEAD % (provider.encode(), len(body), webhook_id.encode(), now, signature.encode())
         yield head + body

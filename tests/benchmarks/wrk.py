@@ -64,7 +64,9 @@ def parse(output: str) -> WrkResult:
         raise BenchmarkFailed(f"wrk printed no result: {output.strip() or 'nothing'}") from error
 
 
-def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
+def send(
+    port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int, pause_ms: float = 0.0
+) -> tuple[WrkResult, float]:
     """Send callbacks for some seconds, each once.
 
     Args:
@@ -72,6 +74,7 @@ def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: in
         callbacks: at least one for each thread of wrk.
         connections: how many are open at once.
         seconds: how long the run lasts.
+        pause_ms: the mean of the random pauses of each connection between a response and the next request.
 
     Returns:
         The result, which is `exhausted` if the callbacks were too few, and the CPU seconds that wrk used.
@@ -85,7 +88,7 @@ def send(port: int, callbacks: SignedCallbacks, *, connections: int, seconds: in
             find_wrk(),
             *("--threads", str(THREADS), "--connections", str(connections), "--duration", f"{seconds}s"),
             *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}", "--"),
-            *(str(callbacks.path), str(callbacks.length), str(callbacks.count // THREADS)),
+            *(str(callbacks.path), str(callbacks.length), str(callbacks.count // THREADS), str(pause_ms)),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,

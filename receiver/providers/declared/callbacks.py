@@ -154,7 +154,7 @@ class DeclaredCallbacks(Callbacks):
         request_id = self._find_request_id(callback)
         for index, document_item in enumerate(items):
             item = expand_texts(document_item, self.item_names) if self.item_names else document_item
-            if not parser.is_selected(item, document):
+            if self._has_filter and not parser.is_selected(item, document):
                 continue
             try:
                 yield index, parser.parse_item(item, document, request_id)

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.pool import Pool
@@ -18,10 +18,12 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
+from receiver.domain.accounts import CALLBACKS_PATH
 from receiver.domain.connections import ConnectionLimits
 from receiver.web.server.connection import Connection
 from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
 from receiver.web.server.errors import CutReason, RequestCut
+from receiver.web.server.messages import HttpRequest, HttpResponse, join_headers
 
 MAX_HEADER_BYTES = 64 * 1024
 """The bytes of all headers of a request together, or of the trailers of a chunked body."""
@@ -41,6 +43,13 @@ _MAX_DISCARDED_BYTES = 8 << 20
 _MAX_LINGER_BYTES = 256 * 1024
 _OTHER_FILES = 200
 """Open files that are no connections of clients."""
+
+
+class CallbackHandler(Protocol):
+    """Answers callbacks, see `receiver.web.callbacks.CallbackEndpoint`."""
+
+    def respond(self, request: HttpRequest, /) -> HttpResponse:
+        """Return the response to a request; never raises an Exception."""
 
 
 class LimitedRequest(Request):
@@ -88,6 +97,7 @@ class Worker(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections(ConnectionLimits())
+        self.callback_endpoint: CallbackHandler | None = None
 
     def limit_connections(self, limits: ConnectionLimits) -> None:
         """Use these limits; the number of connections is also limited by that of open files."""
@@ -176,13 +186,38 @@ class Worker(GeventWorker):
         is_kept = True
         try:
             try:
-                self.handle_request(listener_name, request, connection, peer)
+                if self.callback_endpoint is not None and _is_callback(request):
+                    is_kept = self._serve_callback(self.callback_endpoint, request, connection)
+                else:
+                    self.handle_request(listener_name, request, connection, peer)
             except StopIteration:
                 is_kept = False
             return (not has_body or _discard_body(connection, request.body)) and is_kept
         finally:
             # Request and body refer to each other: without this a body stays in memory until the garbage is collected.
             request.body = parser.mesg = None
+
+    def _serve_callback(self, endpoint: CallbackHandler, request: Any, connection: Connection) -> bool:
+        """Serve a callback as `handle_request` serves any other request, without the app.
+
+        Returns:
+            Whether the connection can take another request.
+        """
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+        if request._expected_100_continue:  # noqa: SLF001  # gunicorn itself answers it where it calls the app
+            connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        headers = join_headers(request.headers)
+        response = endpoint.respond(
+            HttpRequest(request.method, request.uri, request.path, headers, request.body, connection.peer)
+        )
+        is_kept = self.alive and not request.should_close()
+        connection.sendall(
+            response.encode(request.version, is_kept=is_kept, has_body=request.method != "HEAD"),
+        )
+        return is_kept
 
     def _find_forwarded(self, connection: Connection, request: Request) -> str | None:
         """Return `X-Forwarded-For` of a request through a trusted proxy."""
@@ -203,6 +238,12 @@ class Worker(GeventWorker):
         connection.send_if_possible(head.encode("latin-1") + response.get_data())
         if connection.cut_reason is None:
             _linger(connection)
+
+
+def _is_callback(request: Any) -> bool:
+    """Return whether a request is for the callback endpoint; the app answers other spellings of a path."""
+    path: str = request.path
+    return path.startswith(CALLBACKS_PATH) and "%" not in path
 
 
 def _close_listener(server: StreamServer) -> None:
