@@ -72,7 +72,7 @@ class CallbackEndpoint:
             environ.get("REMOTE_ADDR", ""),
         )
         response = self.respond(request)
-        start_response(response.status_line, list(response.headers))
+        start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         return (response.body,) if response.body and request.method != "HEAD" else ()
 
     def respond(self, request: HttpRequest) -> HttpResponse:
@@ -168,7 +168,9 @@ class CallbackEndpoint:
     def _read(self, request: HttpRequest, body: bytes) -> IncomingCallback:
         """Return the callback as it was sent, received now."""
         settings = self._context.settings
-        forwarded = request.headers.get("x-forwarded-for", "")
+        caller = request.peer
+        if settings.trusted_proxies:
+            caller = find_caller(caller, request.headers.get("x-forwarded-for", ""), settings.trusted_proxies)
         return IncomingCallback(
             method=request.method,
             target=_read_target(request.target),
@@ -176,12 +178,14 @@ class CallbackEndpoint:
             body=body,
             received_at=self._context.clock.now(),
             public_url=settings.public_url,
-            caller_address=find_caller(request.peer, forwarded, settings.trusted_proxies)[:_MAX_ADDRESS_CHARS],
+            caller_address=caller[:_MAX_ADDRESS_CHARS],
         )
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """Return the address of the caller of a WSGI app; see `find_caller`."""
+    if not trusted:
+        return str(environ.get("REMOTE_ADDR", ""))
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
 
 

@@ -17,6 +17,7 @@ from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import lists as lists_benchmark
 from tests.benchmarks import prune as prune_benchmark
+from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.environment import BenchmarkFailed
@@ -126,6 +127,19 @@ def prune(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
     with _report_errors():
         _print_results(prune_benchmark.compare(prune_benchmark.PruneLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--batch-connections", default=4, show_default=True, type=click.IntRange(2, 1_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def submit(*, as_json: bool, **load: int) -> None:
+    """Requests submitted one by one and in batches of 1,000, against an empty Flask view under the same gunicorn."""
+    with _report_errors():
+        _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
 
 
 def _print_results(results: Comparison | Contest | VerifyResults | ListResults, *, as_json: bool) -> None:

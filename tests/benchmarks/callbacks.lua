@@ -1,5 +1,6 @@
 -- wrk: sends the requests of a file, each once. Every thread has its own share of them.
--- Arguments: the file, the length of one request in bytes, the number of requests per thread.
+-- Arguments: the file, the length of one request in bytes, the number of requests per thread, and the mean pause of a
+-- connection before each of its requests in milliseconds.
 
 local threads = {}
 
@@ -14,6 +15,14 @@ function init(arguments)
   requests:setvbuf("full", 1048576)
   requests:seek("set", number * left * length)
   exhausted, last = 0, nil
+  local pause = tonumber(arguments[4])
+  if pause > 0 then
+    math.randomseed(os.time() + number)
+    -- wrk calls the function, if there is one, before each request. Callbacks come at random times.
+    delay = function()
+      return math.floor(-math.log(1 - math.random()) * pause + 0.5)
+    end
+  end
 end
 
 function request()

@@ -1,6 +1,7 @@
 """`intake`: callbacks verified, validated, deduplicated, reconciled and committed, against an empty Flask view.
 
-Both run under gunicorn with the project's own settings and get the same bytes from the same load generator, in turns.
+And against a Flask view with one transaction per callback. All run under gunicorn with the project's own settings and
+get the same bytes from the same load generator, in turns. The provider is declared in receiver.toml, as a user's is.
 """
 
 import math
@@ -8,24 +9,42 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from statistics import median
 
 from receiver.cli.processes import WEB
+from tests.benchmarks.contests import Contest, Goal, compute_cpu, compute_rate, compute_ratio
 from tests.benchmarks.cpu import measure_tree
 from tests.benchmarks.environment import (
+    SECRET,
     BenchmarkEnvironment,
     BenchmarkFailed,
     describe_machine,
     query,
     start_environment,
 )
-from tests.benchmarks.results import Comparison, Contender, Round
-from tests.benchmarks.signed import SignedCallbacks, sign_callbacks
-from tests.benchmarks.wrk import THREADS, WrkResult, find_wrk, send
+from tests.benchmarks.naive import NAIVE, create_tables
+from tests.benchmarks.results import Contender, Round
+from tests.benchmarks.signed import sign_callbacks
+from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, find_wrk, send
 
+MIN_RATIO, MAX_CPU_RATIO, MIN_NAIVE_RATIO, MAX_P99_MS = 0.85, 1.2, 4.0, 50.0
+DECLARED = "declared"
+CONFIG = f"""
+[providers.{DECLARED}]
+kind = "declared"
+base_url = "http://127.0.0.1:9"
+signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
+
+[providers.{DECLARED}.callback]
+items = "results[]"
+reference = "id"
+status = "state"
+statuses = {{ QUEUED = "in_progress", DELIVERED = "succeeded", UNDELIVERED = "failed" }}
+detail = "reason"
+occurred_at = "at"
+"""
 EMPTY_VIEW = (*WEB[:-1], "tests.benchmarks.empty_view:create_app()")
 _READY_TIMEOUT_S = 30.0
 _WARM_UP_S = 2
@@ -86,7 +105,7 @@ class CallbackSupply:
         self._per_second *= self.GROWTH
 
 
-def compare(load: IntakeLoad) -> Comparison:
+def compare(load: IntakeLoad) -> Contest:
     """Run the benchmark.
 
     Raises:
@@ -95,68 +114,92 @@ def compare(load: IntakeLoad) -> Comparison:
     """
     find_wrk()
     with ExitStack() as stack:
-        environment = stack.enter_context(start_environment())
+        environment = stack.enter_context(start_environment(more_config=CONFIG))
+        create_tables(environment.dsn)
         intake = stack.enter_context(start_gunicorn(environment, "intake", WEB, load.workers))
         empty_view = stack.enter_context(start_gunicorn(environment, "empty", EMPTY_VIEW, load.workers))
-        benchmark = IntakeBenchmark(environment, load, intake, empty_view)
-        benchmark.run_pair(min(_WARM_UP_S, load.seconds), is_timed=False)
-        pairs = [benchmark.run_pair(load.seconds) for _ in range(load.rounds)]
+        naive = stack.enter_context(start_gunicorn(environment, "naive", NAIVE, load.workers))
+        benchmark = IntakeBenchmark(environment, load, [intake, empty_view, naive])
+        benchmark.run_turn(min(_WARM_UP_S, load.seconds))
+        turns = [benchmark.run_turn(load.seconds) for _ in range(load.rounds)]
+        intake_rounds, empty_rounds, naive_rounds = zip(*turns, strict=True)
+        contender, reference = Contender("intake", intake_rounds), Contender("empty view", empty_rounds)
+        one_by_one = Contender("one transaction each", naive_rounds)
+        half = benchmark.run_at_half_rate(compute_rate(contender).median)
         environment.processes.stop()
-        checks = {"workers": load.workers, "connections": load.connections}
-        return Comparison(
+        latency = {"half_rate": round(half.responses / half.seconds), "half_rate_p99_ms": round(half.p99_ms, 1)}
+        return Contest(
             "intake",
             "callbacks",
-            Contender("intake", [intake_round for intake_round, _ in pairs]),
-            Contender("empty view", [empty_round for _, empty_round in pairs]),
-            {**checks, **benchmark.summarize_latency(), **benchmark.check_stored()},
+            [contender, reference, one_by_one],
+            reference,
+            _build_goals(contender, reference, one_by_one, half),
+            {"workers": load.workers, "connections": load.connections, **latency, **benchmark.check_stored()},
             describe_machine(environment.dsn),
         )
 
 
-class IntakeBenchmark:
-    """Runs pairs of rounds and records how many callbacks were acknowledged in them."""
+def _build_goals(contender: Contender, reference: Contender, naive: Contender, half: WrkResult) -> list[Goal]:
+    cpu = compute_cpu(contender, ["python", "postgres"]) / compute_cpu(reference, ["python"])
+    return [
+        Goal("rate, of the empty view", compute_ratio(contender, reference).median, MIN_RATIO),
+        Goal("CPU of python and postgres, of the empty view's", cpu, MAX_CPU_RATIO, is_maximum=True),
+        Goal("rate, of one transaction each", compute_ratio(contender, naive).median, MIN_NAIVE_RATIO),
+        Goal("p99 in ms at half of the rate", half.p99_ms, MAX_P99_MS, is_maximum=True),
+    ]
 
-    def __init__(self, environment: BenchmarkEnvironment, load: IntakeLoad, intake: Web, empty_view: Web) -> None:
+
+class IntakeBenchmark:
+    """Runs rounds in turns, and records how many callbacks the intake, which is the first, acknowledged in them."""
+
+    def __init__(self, environment: BenchmarkEnvironment, load: IntakeLoad, webs: Sequence[Web]) -> None:
         self._environment = environment
         self._load = load
-        self._intake = intake
-        self._empty_view = empty_view
+        self._webs = webs
         self._supply = CallbackSupply(load.callbacks_per_second)
         self._results: list[WrkResult] = []
-        self._timed: list[WrkResult] = []
 
-    def run_pair(self, seconds: int, *, is_timed: bool = True) -> tuple[Round, Round]:
-        """Send new callbacks to the intake and then to the empty view; repeat both if either runs out of callbacks."""
+    def run_turn(self, seconds: int) -> list[Round]:
+        """Send the same new callbacks to each web process; repeat the turn if one runs out of callbacks."""
         while True:
-            with sign_callbacks(self._supply.compute_count(seconds)) as callbacks:
-                intake_result, intake_round = self._run_round(self._intake, callbacks, seconds)
-                self._results.append(intake_result)
-                if not intake_result.exhausted:
-                    empty_result, empty_round = self._run_round(self._empty_view, callbacks, seconds)
-                    if not empty_result.exhausted:
-                        break
+            with sign_callbacks(self._supply.compute_count(seconds), provider=DECLARED) as callbacks:
+                rounds = self._run_rounds(callbacks, seconds)
+            if rounds:
+                self._supply.record_rate(max(round_.rate for round_ in rounds))
+                return rounds
             self._supply.grow()
-        if is_timed:
-            self._timed.append(intake_result)
-        self._supply.record_rate(max(intake_round.rate, empty_round.rate))
-        return intake_round, empty_round
 
-    def _run_round(self, web: Web, callbacks: SignedCallbacks, seconds: int) -> tuple[WrkResult, Round]:
+    def _run_rounds(self, callbacks: RequestFile, seconds: int) -> list[Round]:
+        """Send callbacks to each web process; return no rounds if one runs out of them."""
+        rounds = []
+        for web in self._webs:
+            result, round_ = self._run_round(web, callbacks, seconds)
+            if web is self._webs[0]:
+                self._results.append(result)
+            if result.exhausted:
+                return []
+            rounds.append(round_)
+        return rounds
+
+    def _run_round(self, web: Web, callbacks: RequestFile, seconds: int) -> tuple[WrkResult, Round]:
         before = self._measure_cpu(web)
         result, wrk_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
         cpu = {process: after - before[process] for process, after in self._measure_cpu(web).items()}
         return result, Round(result.responses, result.seconds, {**cpu, "wrk": wrk_cpu})
 
+    def run_at_half_rate(self, top_rate: float) -> WrkResult:
+        """Send callbacks to the intake at random times, half as many per second as it can take."""
+        seconds = self._load.seconds
+        pause_ms = 2_000 * self._load.connections / top_rate
+        with sign_callbacks(self._supply.compute_count(seconds), provider=DECLARED) as callbacks:
+            result, _ = send(
+                self._webs[0].port, callbacks, connections=self._load.connections, seconds=seconds, pause_ms=pause_ms
+            )
+        self._results.append(result)
+        return result
+
     def _measure_cpu(self, web: Web) -> dict[str, float]:
         return {"python": measure_tree(web.pid), "postgres": measure_tree(self._environment.postmaster)}
-
-    def summarize_latency(self) -> dict[str, float]:
-        """Return the medians of the timed rounds in milliseconds, and how many callbacks took over 2 s in any round."""
-        return {
-            "p50_ms": round(median(result.p50_ms for result in self._timed), 1),
-            "p99_ms": round(median(result.p99_ms for result in self._timed), 1),
-            "over_2_s": sum(result.late for result in self._results),
-        }
 
     def check_stored(self) -> dict[str, int]:
         """Compare the rows in Postgres with the acknowledged callbacks.

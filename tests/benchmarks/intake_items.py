@@ -10,35 +10,19 @@ from receiver.cli.processes import WEB
 from tests.benchmarks.contests import Contest, Goal, compute_cpu, compute_rate
 from tests.benchmarks.environment import (
     PROVIDER,
-    SECRET,
     BenchmarkFailed,
     describe_machine,
     query,
     start_environment,
 )
-from tests.benchmarks.intake import STORED, CallbackSupply, start_gunicorn
+from tests.benchmarks.intake import CONFIG, DECLARED, STORED, CallbackSupply, start_gunicorn
 from tests.benchmarks.results import Contender
 from tests.benchmarks.rounds import WARM_UP_S, CallbackRounds
 from tests.benchmarks.wrk import find_wrk
 
-DECLARED = "declared"
 MIN_ITEMS_PER_SECOND = 40_000
 MAX_CPU_US = 45
 _CALLBACKS_PER_SECOND = 1_000
-_CONFIG = f"""
-[providers.{DECLARED}]
-kind = "declared"
-base_url = "http://127.0.0.1:9"
-signature = {{ scheme = "standard-webhooks", secrets = ["{SECRET}"] }}
-
-[providers.{DECLARED}.callback]
-items = "results[]"
-reference = "id"
-status = "state"
-statuses = {{ QUEUED = "in_progress", DELIVERED = "succeeded", UNDELIVERED = "failed" }}
-detail = "reason"
-occurred_at = "at"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +45,7 @@ def compare(load: ItemsLoad) -> Contest:
     """
     find_wrk()
     with ExitStack() as stack:
-        environment = stack.enter_context(start_environment(more_config=_CONFIG))
+        environment = stack.enter_context(start_environment(more_config=CONFIG))
         web = stack.enter_context(start_gunicorn(environment, "intake", WEB, load.workers))
         supply = CallbackSupply(_CALLBACKS_PER_SECOND)
         rounds = CallbackRounds(web, load.connections, {"postgres": environment.postmaster}, supply)

@@ -18,10 +18,10 @@ from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.fast_provider import RequestCounter
 from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, IntakeLoad, Web
 from tests.benchmarks.results import Comparison, Contender, Round, Spread, compute_cpu_per_operation
-from tests.benchmarks.signed import SignedCallbacks, write_callbacks
+from tests.benchmarks.signed import write_callbacks
 from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
 from tests.benchmarks.verify_keys import NAMES
-from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
+from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, parse, send
 from tests.support import factories
 from tests.support.asyncio_server import find_header
 from tests.support.capabilities import parse_reports_of
@@ -102,7 +102,7 @@ class FakeMachine:
     rates: Mapping[int, int]
     counts: list[tuple[int, int]] = field(default_factory=list)
 
-    def send(self, port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
+    def send(self, port: int, callbacks: RequestFile, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
         """Return the result of a run, as `wrk.send` does."""
         self.counts.append((port, callbacks.count))
         capacity = self.rates[port] * seconds
@@ -118,14 +118,14 @@ def start_fake_benchmark(
     monkeypatch.setattr("tests.benchmarks.intake.measure_tree", lambda _: 0.0)
     environment: Any = SimpleNamespace(postmaster=0)
     load = IntakeLoad(rounds=1, seconds=1, connections=2, workers=1, callbacks_per_second=callbacks_per_second)
-    return IntakeBenchmark(environment, load, Web(PORT, 0), Web(PORT + 1, 0))
+    return IntakeBenchmark(environment, load, [Web(PORT, 0), Web(PORT + 1, 0)])
 
 
 def test_intake_repeats_rounds_that_run_out_of_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = FakeMachine({PORT: 30, PORT + 1: 100})
     benchmark = start_fake_benchmark(monkeypatch, machine, callbacks_per_second=1)
 
-    intake_round, empty_round = benchmark.run_pair(1)
+    intake_round, empty_round = benchmark.run_turn(1)
 
     assert (intake_round.rate, empty_round.rate) == (30.0, 100.0)
     assert [count for port, count in machine.counts if port == PORT] == [2, 2, 4, 8, 16, 32, 64, 128]
@@ -136,12 +136,11 @@ def test_intake_signs_callbacks_for_the_measured_rate(monkeypatch: pytest.Monkey
     machine = FakeMachine({PORT: 200, PORT + 1: 400})
     benchmark = start_fake_benchmark(monkeypatch, machine)
 
-    benchmark.run_pair(1, is_timed=False)
-    benchmark.run_pair(2)
+    benchmark.run_turn(1)
+    benchmark.run_turn(2)
 
     assert machine.counts[0][1] == CallbackSupply.FIRST_PER_SECOND
     assert machine.counts[-1][1] == 2 * 400 * CallbackSupply.MARGIN
-    assert benchmark.summarize_latency() == {"p50_ms": 20.0, "p99_ms": 20.0, "over_2_s": 0}
 
 
 def test_callback_supply_stays_fixed_if_it_is_set() -> None:

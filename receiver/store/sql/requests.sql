@@ -1,11 +1,22 @@
 -- name: submit_requests
--- Insert requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in
--- seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not too long.
-WITH input AS MATERIALIZED (
+-- Reserve idempotency keys with their responses, wait for other transactions that are reserving the same, and insert
+-- requests, all of them or none: those that exist stay as they are, and those whose idempotency key was not reserved now
+-- are left out. Return the requests that were inserted. Times are by the database's clock, delays in seconds. Requests
+-- can be found by those metadata values that are texts, numbers or booleans and not too long.
+WITH reserved_keys AS (
+    INSERT INTO idempotency_keys (client, key, fingerprint, status, response, location, created_at)
+    SELECT client, key, fingerprint, 202, response, location, now()
+    FROM unnest(%(clients)s::text[], %(keys)s::text[], %(fingerprints)b::bytea[], %(responses)b::bytea[],
+        %(locations)s::text[]) AS call(client, key, fingerprint, response, location)
+    ORDER BY client, key
+    ON CONFLICT (client, key) DO NOTHING
+    RETURNING client, key
+),
+input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
         deadline_at timestamptz, deadline_after double precision, notify_url text, notify_events text[],
-        client text, priority smallint)
+        client text, priority smallint, idempotency_key text)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
@@ -15,13 +26,17 @@ inserted_requests AS (
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url,
         notify_events, client, priority
     FROM input
+    WHERE idempotency_key IS NULL OR (client, idempotency_key) IN (SELECT client, key FROM reserved_keys)
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, metadata
+    RETURNING id, payload, metadata
+),
+inserted_metadata AS (
+    INSERT INTO request_metadata (key, value, created_at, request_id)
+    SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
+    WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
+        AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 )
-INSERT INTO request_metadata (key, value, created_at, request_id)
-SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
-WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
-    AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
+SELECT id, payload, metadata FROM inserted_requests
 
 -- name: find_due_requests
 -- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
@@ -101,47 +116,53 @@ FOR UPDATE OF requests SKIP LOCKED
 -- failed. An unknown request is looked up in `first_lookup_after` seconds, or never if that is null. Lock all the
 -- requests in the global order, whether they are updated or not, because later statements of the transaction may update
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
--- must count once.
+-- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
-        attempt_id uuid, response_status smallint, response_headers jsonb, response_body text, error text,
-        status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
+    SELECT *, now() AS recorded_at FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+        attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
+        error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
 ),
 locked_requests AS MATERIALIZED (
-    SELECT requests.id, input.detail, input.ambiguous, now() AS recorded_at,
-        now() + make_interval(secs => retry_in) AS retry_at,
-        now() + make_interval(secs => first_lookup_after) AS first_lookup_at,
-        attempts.number, counts_as_attempt AND attempts.finished_at IS NULL AS counts_as_attempt,
-        CASE WHEN requests.known_accepted
-                AND (input.status IN ('queued', 'unknown', 'failed') OR input.response_status = 409)
-            THEN 'accepted' ELSE input.status END AS new_status
-    FROM input JOIN attempts ON attempts.id = input.attempt_id JOIN requests ON requests.id = attempts.request_id
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests, attempts
+    SELECT id, known_accepted FROM requests WHERE id = ANY(ARRAY(SELECT input.request_id FROM input))
+    ORDER BY id FOR NO KEY UPDATE
+),
+locked_attempts AS MATERIALIZED (
+    SELECT id, number, finished_at FROM attempts WHERE id = ANY(ARRAY(SELECT input.attempt_id FROM input))
+        AND (SELECT count(*) FROM locked_requests) >= 0 -- the requests first
+    FOR NO KEY UPDATE
+),
+outcomes AS MATERIALIZED (
+    SELECT input.*, number, counts_as_attempt AND finished_at IS NULL AS is_counted,
+        CASE WHEN known_accepted AND (status IN ('queued', 'unknown', 'failed') OR response_status = 409)
+            THEN 'accepted' ELSE status END AS new_status
+    FROM input JOIN locked_attempts ON locked_attempts.id = attempt_id
+        JOIN locked_requests ON locked_requests.id = request_id
 ),
 updated_attempts AS (
-    UPDATE attempts SET finished_at = now(), response_status = input.response_status,
-        response_headers = input.response_headers, response_body = decode(input.response_body, 'base64'),
-        error = input.error
-    FROM input WHERE attempts.id = input.attempt_id AND attempts.finished_at IS NULL
+    UPDATE attempts SET finished_at = recorded_at, response_status = outcome.response_status,
+        response_headers = outcome.response_headers, response_body = decode(outcome.response_body, 'base64'),
+        error = outcome.error
+    FROM outcomes AS outcome
+    WHERE attempts.id = outcome.attempt_id AND attempts.finished_at IS NULL
 ),
 updated_requests AS (
     UPDATE requests SET
-        status = outcome.new_status,
-        detail = CASE WHEN new_status = 'unknown' AND first_lookup_at IS NOT NULL
+        status = new_status,
+        detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
             THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN retry_at END,
+        due_at = CASE WHEN new_status = 'queued' THEN recorded_at + make_interval(secs => retry_in) END,
         leased_until = NULL,
         finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
-        failures = failures + outcome.counts_as_attempt::integer,
+        failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown' THEN first_lookup_at END,
+        next_lookup_at = CASE WHEN new_status = 'unknown'
+            THEN recorded_at + make_interval(secs => first_lookup_after) END,
         unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0
-    FROM locked_requests AS outcome
-    WHERE requests.id = outcome.id
+    FROM outcomes AS outcome
+    WHERE requests.id = outcome.request_id
         AND requests.attempts = outcome.number
         AND requests.status IN ('sending', 'queued', 'unknown')
     RETURNING requests.id, requests.notify_url, requests.status

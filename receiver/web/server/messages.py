@@ -52,11 +52,6 @@ class HttpResponse:
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = field(default=b"", repr=False)
 
-    @property
-    def status_line(self) -> str:
-        """The status with its phrase."""
-        return f"{self.status} {_PHRASES.get(self.status, 'Unknown')}"
-
     def encode(self, version: tuple[int, int], *, is_kept: bool, has_body: bool = True) -> bytes:
         """Return the bytes to send.
 
@@ -66,7 +61,7 @@ class HttpResponse:
             has_body: whether the body is sent; it is not in response to HEAD.
         """
         lines = [
-            f"HTTP/{version[0]}.{version[1]} {self.status_line}",
+            f"HTTP/{version[0]}.{version[1]} {self.status} {_PHRASES[self.status]}",
             f"Server: {_SERVER}",
             f"Date: {_format_date()}",
             f"Connection: {'keep-alive' if is_kept else 'close'}",

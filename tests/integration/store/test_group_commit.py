@@ -1,5 +1,7 @@
 """Group commit with real threads and a real Postgres: few transactions, isolated failures, and reported losses."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +56,30 @@ TERMINATE_SLEEPING = """
 """
 COUNT_OTHER_CONNECTIONS = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+COMMIT_FROM_GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import sys, time
+from threading import Thread
+from receiver.store.database import Database
+from receiver.store.group_commit import GroupCommit
+
+def arrive_and_commit(number):
+    for _ in range(number):
+        time.sleep(0)
+    group.commit(number, timeout=10)
+
+sizes = []
+group = GroupCommit(Database(sys.argv[1]), lambda _, items: sizes.append(len(items)) or items)
+threads = [Thread(target=arrive_and_commit, args=[number]) for number in range(5)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+group.close()
+print(sizes)
 """
 
 
@@ -150,6 +176,12 @@ def test_waiting_items_are_committed_in_one_transaction(database: Database, conn
         assert queue.release() == [None] * 300
         assert queue.write.batch_sizes == [1, 300]
     assert connection.execute("SELECT count(*), count(DISTINCT xmin::text) FROM notes").fetchone() == (301, 2)
+
+
+def test_items_on_their_way_join_the_batch(dsn: str) -> None:
+    command = [sys.executable, "-c", COMMIT_FROM_GREENLETS, dsn]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout == "[5]\n"
 
 
 def test_commit_returns_only_after_the_commit(database: Database, connection: Connection) -> None:

@@ -181,3 +181,13 @@ def test_continue_is_sent_before_the_body(limited: Web) -> None:
         assert client.socket.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.send(body)
         assert parse_status(client.read_all()) == 200
+
+
+@pytest.mark.parametrize("path", ["/callbacks/sandbox", "/callbacks/nobody", "/healthz"])
+@pytest.mark.parametrize(("headers", "version"), [((), "1.0"), ((CLOSE,), "1.1")])
+def test_connection_ends_after_the_response(limited: Web, path: str, headers: tuple[str, ...], version: str) -> None:
+    response = call(limited, build_request("HEAD", path, *headers, version=version))
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/{version} ".encode())
+    assert b"\r\nConnection: close" in head
+    assert body == b""
