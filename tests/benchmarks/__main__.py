@@ -16,6 +16,8 @@ from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import queries as queries_benchmark
+from tests.benchmarks import lists as lists_benchmark
+from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
@@ -103,6 +105,25 @@ def queries(*, as_json: bool, **load: int) -> None:
     """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
     with _report_errors():
         _print_results(queries_benchmark.compare(queries_benchmark.QueriesLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option(
+    "--jobs",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs to load before.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def prune(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
+    with _report_errors():
+        _print_results(prune_benchmark.compare(prune_benchmark.PruneLoad(**load)), as_json=as_json)
 
 
 @commands.command()
