@@ -15,9 +15,8 @@ from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
-from tests.benchmarks import queries as queries_benchmark
-from tests.benchmarks import lists as lists_benchmark
 from tests.benchmarks import prune as prune_benchmark
+from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
