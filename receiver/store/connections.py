@@ -14,6 +14,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
@@ -191,6 +192,19 @@ def transaction(connection: Connection) -> Iterator[None]:
 def begin(connection: Connection) -> None:
     """Begin a transaction, which Postgres ends if this process sends nothing for 5 seconds."""
     connection.execute(_BEGIN, prepare=False)
+
+
+@contextmanager
+def timed_transaction(connection: Connection) -> Iterator[datetime]:
+    """Run the context in a new transaction, and yield the time of the transaction, which `now()` returns in it."""
+    cursor = connection.execute(_BEGIN + b"; SELECT now()", prepare=False)
+    while cursor.nextset():  # the results of the other statements
+        pass
+    row = cursor.fetchone()
+    if row is None:
+        raise AssertionError("SELECT returns a row")
+    with finish_transaction(connection):
+        yield row[0]
 
 
 @contextmanager

@@ -40,7 +40,8 @@ class NewRequest:
     """A request to store, by default to queue; times are UTC.
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
-    URL that is notified of the `notify_events`, by default when the request is finished.
+    URL that is notified of the `notify_events`, by default when the request is finished. A request with an
+    `idempotency_key` is only stored if its client's key is stored with it.
     """
 
     id: UUID
@@ -56,6 +57,30 @@ class NewRequest:
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
     status: RequestStatus = RequestStatus.QUEUED
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentCall:
+    """A call of a client that is executed once per idempotency key.
+
+    `fingerprint` identifies the call, `response` is stored for repetitions of it.
+    """
+
+    client: str
+    key: str
+    fingerprint: bytes
+    response: bytes
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertedRequest:
+    """The JSON of a request as Postgres stored it, which may order the names of an object in another way."""
+
+    id: UUID
+    payload: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +161,32 @@ class AttemptOutcome:
     first_lookup_after: float | None = None
 
 
-def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Store all the requests, or none of them; a request whose id exists is left as it is."""
+def submit_requests(
+    connection: Connection, requests: Sequence[NewRequest], calls: Sequence[IdempotentCall] = ()
+) -> list[InsertedRequest]:
+    """Store requests with the calls that submitted them; all of them or none.
+
+    Args:
+        connection: any connection.
+        requests: the requests. A request whose id exists is left as it is.
+        calls: the calls of those requests that have an idempotency key, each key once. If a call's key was used before,
+            neither the call nor its requests are stored.
+
+    Returns:
+        The requests that were stored now.
+    """
     params = {
         "requests": as_jsonb(requests),
         "max_key_length": MAX_METADATA_KEY_LENGTH,
         "max_value_length": MAX_METADATA_VALUE_LENGTH,
+        "clients": [call.client for call in calls],
+        "keys": [call.key for call in calls],
+        "fingerprints": [call.fingerprint for call in calls],
+        "responses": [call.response for call in calls],
+        "locations": [call.location for call in calls],
     }
-    connection.execute(load_statement("submit_requests"), params)
+    cursor = connection.cursor(row_factory=row_factory(InsertedRequest))
+    return cursor.execute(load_statement("submit_requests"), params).fetchall()
 
 
 def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
