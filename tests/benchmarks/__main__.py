@@ -13,6 +13,7 @@ import orjson
 from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
+from tests.benchmarks import followup as followup_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import prune as prune_benchmark
@@ -73,6 +74,17 @@ def dispatch(*, as_json: bool, **load: int) -> None:
     """Queued requests sent by the worker and their responses recorded, against the bare HTTP client."""
     with _report_errors():
         _print_results(dispatch_benchmark.compare(dispatch_benchmark.DispatchLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--polls", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
+@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Polls at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def followup(*, as_json: bool, **load: int) -> None:
+    """Due polls of jobs sent by the worker and their reports recorded; half of the jobs have finished."""
+    with _report_errors():
+        _print_results(followup_benchmark.compare(followup_benchmark.FollowupLoad(**load)), as_json=as_json)
 
 
 @commands.command()
