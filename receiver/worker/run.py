@@ -1,6 +1,5 @@
 """The worker process: builds the store, the channels and the loops, runs them until it is stopped, then drains."""
 
-import gc
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +22,7 @@ from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
 from receiver.followup.retention import apply_retentions, list_retentions
 from receiver.followup.row_counts import move_counts
+from receiver.garbage_collection import limit_garbage_collection
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
@@ -38,7 +38,6 @@ from receiver.worker.metrics_server import serve_metrics
 _DRAIN_TIMEOUT_S = 20.0
 _STORE_TIMEOUT_S = 5.0
 _ERROR_INTERVAL_S = 1.0
-_GC_THRESHOLD = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -52,10 +51,7 @@ def run_worker(settings: Settings, dsn: str) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(signal_number, stopping.set)
     check_geventhttpclient()
-    # Every claim makes hundreds of objects that live until their batch is recorded. With Python's threshold of 700 the
-    # collector would look at them again and again, and at all that was imported, and find nothing.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    limit_garbage_collection()
     database = Database(
         dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
     )
