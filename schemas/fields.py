@@ -56,6 +56,8 @@ def check_storable_text(value: str) -> None:
     """
     if "\x00" in value:
         raise ValidationError("Must not contain NUL characters.")
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from marshmallow import EXCLUDE, fields, validate
 
 from receiver.schemas.fields import JsonDocumentSchema, Text, UTCDateTime
+from receiver.schemas.quick import QuickSchema
 
 
 class _SandboxSchema(JsonDocumentSchema):
@@ -46,7 +47,7 @@ class SandboxCallbackSchema(_SandboxSchema):
     results = fields.List(fields.Raw(allow_none=True), required=True, validate=validate.Length(min=1))
 
 
-class SandboxPayloadSchema(JsonDocumentSchema):
+class SandboxPayloadSchema(QuickSchema, JsonDocumentSchema):
     """The payload of the operation `send`."""
 
     client_reference = Text(required=True, max_length=100, metadata={"examples": ["order-7"]})

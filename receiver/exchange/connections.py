@@ -51,7 +51,8 @@ class Socket(Protocol):
     """What a connection uses of a socket of gevent, with or without TLS."""
 
     def fileno(self) -> int: ...
-    def sendall(self, data: bytes, /) -> None: ...
+    def send(self, data: bytes, /) -> int: ...
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
     def recv(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
 
@@ -85,7 +86,10 @@ class HttpConnection:
     def sendall(self, data: bytes) -> None:
         """Send a request, or a part of it."""
         self._received = 0
-        self._socket.sendall(data)
+        # Mostly the kernel takes everything at once, which gevent's `sendall` does not try first.
+        sent = self._socket.send(data)
+        if sent < len(data):
+            self._socket.sendall(memoryview(data)[sent:])
 
     def recv(self, size: int) -> bytes:
         """Receive at most `size` bytes; b"" at the end of the connection.

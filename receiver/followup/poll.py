@@ -5,13 +5,14 @@ events and the jobs' next polls are derived.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
 from receiver.domain.paths import has_dot_segment
+from receiver.domain.records import record
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, NotSent, Response
 from receiver.exchange.channels import Channel
@@ -31,7 +32,7 @@ _LOGGED_CLASSES = frozenset({ResponseClass.READ_BODY, ResponseClass.REJECTED, Re
 """The classes of responses that are logged if they contain no report; others pass, or are counted elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PollBatch:
     """Jobs of one provider that are polled in one exchange."""
 

@@ -57,7 +57,10 @@ class InvalidSubmission(ReceiverError):
 
 
 def prepare_request(
-    providers: Mapping[str, Provider], submission: Submission, notify_targets: TargetRules | None = None
+    providers: Mapping[str, Provider],
+    submission: Submission,
+    notify_targets: TargetRules | None = None,
+    idempotency_key: str | None = None,
 ) -> NewRequest:
     """Build the request of a submission.
 
@@ -65,6 +68,7 @@ def prepare_request(
         providers: the configured providers by name.
         submission: the submission.
         notify_targets: the hosts that may be notified; None if notifications are disabled.
+        idempotency_key: the key of the call, if it has one.
 
     Raises:
         InvalidSubmission: the provider, account or operation does not exist, the payload is invalid for the provider,
@@ -91,6 +95,7 @@ def prepare_request(
         notify_events=submission.notify_events if submission.notify_url else None,
         client=submission.client,
         priority=submission.priority,
+        idempotency_key=idempotency_key,
     )
 
 
@@ -140,7 +145,10 @@ def check_notify_url(url: str | None, notify_targets: TargetRules | None) -> Non
 
 
 def prepare_requests(
-    providers: Mapping[str, Provider], submissions: Sequence[Submission], notify_targets: TargetRules | None = None
+    providers: Mapping[str, Provider],
+    submissions: Sequence[Submission],
+    notify_targets: TargetRules | None = None,
+    idempotency_key: str | None = None,
 ) -> list[NewRequest]:
     """Build the requests of several submissions, in their order.
 
@@ -151,7 +159,7 @@ def prepare_requests(
     errors: dict[str, Any] = {}
     for index, submission in enumerate(submissions):
         try:
-            requests.append(prepare_request(providers, submission, notify_targets))
+            requests.append(prepare_request(providers, submission, notify_targets, idempotency_key))
         except InvalidSubmission as error:
             errors[str(index)] = error.errors
     if errors:

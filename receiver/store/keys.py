@@ -133,9 +133,13 @@ def reserve_idempotency_key(
     reserved = connection.execute(
         load_statement("reserve_idempotency_key"), {**params, "fingerprint": fingerprint}
     ).fetchone()
-    if reserved:
-        return None
+    return None if reserved else find_idempotent_response(connection, client, key)
+
+
+def find_idempotent_response(connection: Connection, client: str, key: str) -> IdempotentResponse | None:
+    """Return the response to the call that used an idempotency key, or None if no call did."""
     cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
+    params = {"client": client, "key": key}
     return cursor.execute(load_statement("find_idempotent_response"), params).fetchone()
 
 

@@ -10,6 +10,7 @@ from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
+from receiver.domain.records import record
 from receiver.domain.sending import (
     DEFAULT_PRIORITY,
     MAX_RESPONSE_BYTES,
@@ -39,7 +40,8 @@ class NewRequest:
     """A request to store, by default to queue; times are UTC.
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
-    URL that is notified of the `notify_events`, by default when the request is finished.
+    URL that is notified of the `notify_events`, by default when the request is finished. A request with an
+    `idempotency_key` is only stored if its client's key is stored with it.
     """
 
     id: UUID
@@ -55,6 +57,30 @@ class NewRequest:
     client: str | None = None
     priority: int = DEFAULT_PRIORITY
     status: RequestStatus = RequestStatus.QUEUED
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotentCall:
+    """A call of a client that is executed once per idempotency key.
+
+    `fingerprint` identifies the call, `response` is stored for repetitions of it.
+    """
+
+    client: str
+    key: str
+    fingerprint: bytes
+    response: bytes
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InsertedRequest:
+    """The JSON of a request as Postgres stored it, which may order the names of an object in another way."""
+
+    id: UUID
+    payload: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +148,7 @@ class RequestDetail(Request):
     actions: Sequence[RecordedAction] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AttemptOutcome:
     """The outcome of an attempt, and the decision about its request.
 
@@ -135,14 +161,32 @@ class AttemptOutcome:
     first_lookup_after: float | None = None
 
 
-def submit_requests(connection: Connection, requests: Sequence[NewRequest]) -> None:
-    """Store all the requests, or none of them; a request whose id exists is left as it is."""
+def submit_requests(
+    connection: Connection, requests: Sequence[NewRequest], calls: Sequence[IdempotentCall] = ()
+) -> list[InsertedRequest]:
+    """Store requests with the calls that submitted them; all of them or none.
+
+    Args:
+        connection: any connection.
+        requests: the requests. A request whose id exists is left as it is.
+        calls: the calls of those requests that have an idempotency key, each key once. If a call's key was used before,
+            neither the call nor its requests are stored.
+
+    Returns:
+        The requests that were stored now.
+    """
     params = {
         "requests": as_jsonb(requests),
         "max_key_length": MAX_METADATA_KEY_LENGTH,
         "max_value_length": MAX_METADATA_VALUE_LENGTH,
+        "clients": [call.client for call in calls],
+        "keys": [call.key for call in calls],
+        "fingerprints": [call.fingerprint for call in calls],
+        "responses": [call.response for call in calls],
+        "locations": [call.location for call in calls],
     }
-    connection.execute(load_statement("submit_requests"), params)
+    cursor = connection.cursor(row_factory=row_factory(InsertedRequest))
+    return cursor.execute(load_statement("submit_requests"), params).fetchall()
 
 
 def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
@@ -186,8 +230,7 @@ def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) 
         Whether every request was updated. A request that has a newer attempt by now is not.
     """
     rows = [_build_outcome_row(outcome) for outcome in outcomes]
-    # Not prepared: a plan made while the tables are small would go on to read them whole.
-    updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)})
     return updated.fetchone() == (len(rows),)
 
 
@@ -311,7 +354,7 @@ def send_requests_now(connection: Connection, request_ids: Collection[UUID]) -> 
 
 
 def _change_requests(connection: Connection, statement: str, params: Mapping[str, Any]) -> list[UUID]:
-    # Not prepared, see `record_outcomes`.
+    # Not prepared: a plan made while the tables are small would go on to read them whole.
     return [request_id for (request_id,) in connection.execute(load_statement(statement), params, prepare=False)]
 
 
@@ -319,6 +362,7 @@ def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:
     outcome, decision = attempt_outcome.outcome, attempt_outcome.decision
     row: dict[str, Any] = {
         "attempt_id": attempt_outcome.attempt.id,
+        "request_id": attempt_outcome.attempt.request_id,
         "status": decision.status,
         "detail": decision.detail,
         "retry_in": decision.retry_in,

@@ -8,6 +8,7 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
 from receiver.logs import configure_logs
+from receiver.outbound.submission_batcher import SubmissionBatcher
 from receiver.settings import SERVICE_VARIABLES, Settings, load_settings
 from receiver.signatures.public_keys import parse_key_document
 from receiver.store.clock import Clock
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         database,
         clock,
         batcher,
+        SubmissionBatcher(database),
         CallbackAuthenticator(AuthLog(database), KeyDocuments(lambda document: bool(parse_key_document(document)))),
         ApiKeyAuthenticator(database, settings.admin_key, settings.rate_limit_per_minute),
         job_waiters,

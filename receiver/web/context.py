@@ -9,6 +9,7 @@ from flask import Flask, current_app
 from receiver.configured_providers import ConfiguredProviders
 from receiver.inbound.authentication import CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
+from receiver.outbound.submission_batcher import SubmissionBatcher
 from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.clock import Clock
@@ -33,6 +34,7 @@ class AppContext:
     database: Database
     clock: Clock
     batcher: CallbackBatcher
+    submissions: SubmissionBatcher
     callback_authenticator: CallbackAuthenticator
     api_keys: ApiKeyAuthenticator
     job_waiters: JobWaiters
@@ -50,10 +52,11 @@ class AppContext:
         self.metrics.configure(configured.providers.keys())
 
     def close(self) -> None:
-        """Answer waiting clients, commit pending callbacks, then close all connections."""
+        """Answer waiting clients, commit pending callbacks and submissions, then close all connections."""
         self.job_waiters.close()
         self.followers.close()
         self.batcher.close()
+        self.submissions.close()
         self.callback_authenticator.close()
         self.metrics.close()
         self.clock.close()

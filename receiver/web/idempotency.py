@@ -15,12 +15,18 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import Response, request
+from flask import Response, request, url_for
 
+from receiver.outbound.submission_batcher import SubmittedCall
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.connections import Connection, ensure_durability
-from receiver.store.keys import reserve_idempotency_key, save_response
-from receiver.store.requests import find_requests
+from receiver.store.keys import (
+    IdempotentResponse,
+    find_idempotent_response,
+    reserve_idempotency_key,
+    save_response,
+)
+from receiver.store.requests import NewRequest, find_requests
 from receiver.web.bodies import json_response
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
@@ -29,6 +35,7 @@ from receiver.web.problems import ProblemError, ProblemType
 IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 HEADERS = {IDEMPOTENCY_KEY: "Any text that identifies this call; the same call with the same key is executed once."}
 KEY_REUSED = f"The `{IDEMPOTENCY_KEY}` was used for another call. Send a new key with a new call."
+_COMMIT_TIMEOUT_S = 10.0
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~][ !#-\[\]-~]{0,254})')
 
 
@@ -57,13 +64,54 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
             location, status = response.headers.get("Location"), response.status_code
             save_response(connection, client, key, _strip_requests(response.get_data()), location, status=status)
             return response
-        if stored.fingerprint != fingerprint:
-            raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
-        ensure_durability(connection)
-        headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
-        return json_response(_complete_requests(connection, stored.response), stored.status, headers)
+        return _repeat_response(connection, stored, fingerprint)
 
     return database.run_repeatably(execute_once)
+
+
+def submit_idempotently(
+    body: Any, prepare: Callable[[str | None], Sequence[NewRequest]], *, is_batch: bool = False
+) -> Response:
+    """Submit requests, together with those of other calls, and only once per idempotency key.
+
+    Args:
+        body: the body of the call, parsed from JSON.
+        prepare: builds the requests, with the idempotency key if there is one.
+        is_batch: whether the response is a list.
+
+    Raises:
+        InvalidSubmission: the header is malformed, or `prepare` raises it.
+        ProblemError: the key was used for another call.
+        QueueFull, StoreUnavailable: the requests were not committed, or not in time.
+    """
+    key = _parse_key()
+    context, client = current_context(), current_caller().client
+    fingerprint = b"" if key is None else _compute_fingerprint(body)
+    try:
+        requests = prepare(key)
+    except InvalidSubmission:
+        # A submission that was accepted once must not be refused when it is repeated.
+        with context.database.connection() as connection:
+            stored = None if key is None else find_idempotent_response(connection, client, key)
+            if stored is None:
+                raise
+            return _repeat_response(connection, stored, fingerprint)
+    location = None if is_batch else url_for("v1.show_request", request_id=requests[0].id)
+    call = SubmittedCall(requests, is_batch, request.content_length or 0, fingerprint, location)
+    result = context.submissions.commit(call, timeout=_COMMIT_TIMEOUT_S)
+    if isinstance(result, IdempotentResponse):
+        with context.database.connection() as connection:
+            return _repeat_response(connection, result, fingerprint)
+    headers = {"Location": location} if location else None
+    return Response(result, 202, headers, content_type="application/json")
+
+
+def _repeat_response(connection: Connection, stored: IdempotentResponse, fingerprint: bytes) -> Response:
+    if stored.fingerprint != fingerprint:
+        raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
+    ensure_durability(connection)
+    headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
+    return json_response(_complete_requests(connection, stored.response), stored.status, headers)
 
 
 def _strip_requests(response: bytes) -> bytes:

@@ -27,6 +27,7 @@ from receiver.schemas.api.common import (
 )
 from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
+from receiver.schemas.quick import QuickSchema
 
 MAX_BATCH_SIZE = 1_000
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
@@ -45,8 +46,10 @@ _STATUS = (
 )
 
 
-class SubmissionSchema(NotifiedInputSchema):
+class SubmissionSchema(QuickSchema, NotifiedInputSchema):
     """A request to submit to a provider."""
+
+    CHECKED_TOGETHER = frozenset({"notify_events"})
 
     provider = Text(required=True, max_length=63, metadata={"description": "the provider to send it to"})
     account = account_field()

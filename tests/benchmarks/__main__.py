@@ -16,6 +16,7 @@ from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import queries as queries_benchmark
+from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.query_results import QueriesResults
@@ -102,6 +103,19 @@ def queries(*, as_json: bool, **load: int) -> None:
     """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
     with _report_errors():
         _print_results(queries_benchmark.compare(queries_benchmark.QueriesLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--batch-connections", default=4, show_default=True, type=click.IntRange(2, 1_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def submit(*, as_json: bool, **load: int) -> None:
+    """Requests submitted one by one and in batches of 1,000, against an empty Flask view under the same gunicorn."""
+    with _report_errors():
+        _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
 
 
 def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:

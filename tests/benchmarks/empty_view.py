@@ -1,4 +1,4 @@
-"""The ceiling of `intake`: a Flask view that reads a callback's body and discards it."""
+"""The ceiling of `intake` and `submit`: a Flask view that reads a body and discards it."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 def create_app() -> "WSGIApplication":
     """Return the WSGI application."""
     app = Flask(__name__, static_folder=None)
-    app.add_url_rule("/callbacks/<name>", view_func=_discard_body, methods=["POST"])
+    app.add_url_rule("/callbacks/<name>", "callbacks", _discard_body, methods=["POST"])
+    app.add_url_rule("/v1/requests", "requests", _discard_body, methods=["POST"])
     return app.wsgi_app
 
 

@@ -26,8 +26,8 @@ from tests.benchmarks.environment import (
 )
 from tests.benchmarks.naive import NAIVE, create_tables
 from tests.benchmarks.results import Contender, Round
-from tests.benchmarks.signed import SignedCallbacks, sign_callbacks
-from tests.benchmarks.wrk import THREADS, WrkResult, find_wrk, send
+from tests.benchmarks.signed import sign_callbacks
+from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, find_wrk, send
 
 MIN_RATIO, MAX_CPU_RATIO, MIN_NAIVE_RATIO, MAX_P99_MS = 0.85, 1.2, 4.0, 50.0
 DECLARED = "declared"
@@ -169,7 +169,7 @@ class IntakeBenchmark:
                 return rounds
             self._supply.grow()
 
-    def _run_rounds(self, callbacks: SignedCallbacks, seconds: int) -> list[Round]:
+    def _run_rounds(self, callbacks: RequestFile, seconds: int) -> list[Round]:
         """Send callbacks to each web process; return no rounds if one runs out of them."""
         rounds = []
         for web in self._webs:
@@ -181,7 +181,7 @@ class IntakeBenchmark:
             rounds.append(round_)
         return rounds
 
-    def _run_round(self, web: Web, callbacks: SignedCallbacks, seconds: int) -> tuple[WrkResult, Round]:
+    def _run_round(self, web: Web, callbacks: RequestFile, seconds: int) -> tuple[WrkResult, Round]:
         before = self._measure_cpu(web)
         result, wrk_cpu = send(web.port, callbacks, connections=self._load.connections, seconds=seconds)
         cpu = {process: after - before[process] for process, after in self._measure_cpu(web).items()}

@@ -1,11 +1,9 @@
 """Callbacks as complete HTTP requests, signed in advance: each with its own webhook-id and its own jobs."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
@@ -14,8 +12,8 @@ import orjson
 
 from receiver.signatures.standard_webhooks import decode_key, sign
 from tests.benchmarks.environment import PROVIDER, SECRET, BenchmarkFailed
+from tests.benchmarks.wrk import RequestFile, choose_directory
 
-_MEMORY = Path("/dev/shm")
 _MAX_HEAD_BYTES, _MAX_ITEM_BYTES = 512, 256
 _REASON = "the handset acknowledged the message at the first try, no roaming"
 _HEAD = b"""\
@@ -32,28 +30,15 @@ webhook-signature: %b\r
 """
 
 
-@dataclass(frozen=True, slots=True)
-class SignedCallbacks:
-    """A file of `count` HTTP requests of `length` bytes each, without anything between them."""
-
-    path: Path
-    length: int
-    count: int
-
-
 @contextmanager
-def sign_callbacks(count: int, *, provider: str = PROVIDER, items: int = 1) -> Iterator[SignedCallbacks]:
-    """Sign callbacks with some items each into a temporary file.
-
-    The file is in memory if there is room: writing it back to disk would slow down Postgres on the same disk.
-    """
+def sign_callbacks(count: int, *, provider: str = PROVIDER, items: int = 1) -> Iterator[RequestFile]:
+    """Sign callbacks with some items each into a temporary file."""
     max_bytes = count * (_MAX_HEAD_BYTES + items * _MAX_ITEM_BYTES)
-    fits = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > max_bytes
-    with tempfile.NamedTemporaryFile(dir=_MEMORY if fits else None) as file:
+    with tempfile.NamedTemporaryFile(dir=choose_directory(max_bytes)) as file:
         yield write_callbacks(Path(file.name), count, provider=provider, items=items)
 
 
-def write_callbacks(path: Path, count: int, *, provider: str = PROVIDER, items: int = 1) -> SignedCallbacks:
+def write_callbacks(path: Path, count: int, *, provider: str = PROVIDER, items: int = 1) -> RequestFile:
     """Write `count` new callbacks of a provider, with `items` items each, signed now."""
     lengths = set()
     with path.open("wb") as file:
@@ -61,7 +46,7 @@ def write_callbacks(path: Path, count: int, *, provider: str = PROVIDER, items: 
             lengths.add(file.write(request))
     if len(lengths) != 1:
         raise BenchmarkFailed(f"the callbacks differ in length: {sorted(lengths)}")
-    return SignedCallbacks(path, lengths.pop(), count)
+    return RequestFile(path, lengths.pop(), count)
 
 
 def _build_requests(provider: str, count: int, items: int) -> Iterator[bytes]:

@@ -18,10 +18,10 @@ from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.fast_provider import RequestCounter
 from tests.benchmarks.intake import CallbackSupply, IntakeBenchmark, IntakeLoad, Web
 from tests.benchmarks.results import Comparison, Contender, Round, Spread, compute_cpu_per_operation
-from tests.benchmarks.signed import SignedCallbacks, write_callbacks
+from tests.benchmarks.signed import write_callbacks
 from tests.benchmarks.verify import MAX_CPU_US, SCHEMES, SchemeResult, VerifyLoad, VerifyResults, compare, sign_sample
 from tests.benchmarks.verify_keys import NAMES
-from tests.benchmarks.wrk import THREADS, WrkResult, parse, send
+from tests.benchmarks.wrk import THREADS, RequestFile, WrkResult, parse, send
 from tests.support import factories
 from tests.support.asyncio_server import find_header
 from tests.support.capabilities import parse_reports_of
@@ -102,7 +102,7 @@ class FakeMachine:
     rates: Mapping[int, int]
     counts: list[tuple[int, int]] = field(default_factory=list)
 
-    def send(self, port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
+    def send(self, port: int, callbacks: RequestFile, *, connections: int, seconds: int) -> tuple[WrkResult, float]:
         """Return the result of a run, as `wrk.send` does."""
         self.counts.append((port, callbacks.count))
         capacity = self.rates[port] * seconds

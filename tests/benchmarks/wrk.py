@@ -10,10 +10,19 @@ import orjson
 
 from receiver.domain.errors import ReceiverError
 from tests.benchmarks.environment import BenchmarkFailed
-from tests.benchmarks.signed import SignedCallbacks
 
 THREADS = 2
 _SCRIPT = Path(__file__).with_name("callbacks.lua")
+_MEMORY = Path("/dev/shm")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFile:
+    """A file of `count` HTTP requests of `length` bytes each, without anything between them."""
+
+    path: Path
+    length: int
+    count: int
 
 
 class WrkMissing(ReceiverError):
@@ -24,7 +33,7 @@ class WrkMissing(ReceiverError):
 class WrkResult:
     """The result of a run: responses of any status, those of 400 and more (`refused`), and broken exchanges.
 
-    `late` counts responses that took more than 2 s, `exhausted` threads that ran out of callbacks. An exhausted thread
+    `late` counts responses that took more than 2 s, `exhausted` threads that ran out of requests. An exhausted thread
     stops, but the run lasts as long as any other: its rate means nothing.
     """
 
@@ -52,6 +61,14 @@ def find_wrk() -> str:
     return path
 
 
+def choose_directory(size: int) -> Path | None:
+    """Return a directory in memory for a file of `size` bytes if there is room, else None.
+
+    Writing the file back to disk would slow down Postgres on the same disk.
+    """
+    return _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > size else None
+
+
 def parse(output: str) -> WrkResult:
     """Parse the last line of wrk's output, which the script writes.
 
@@ -65,19 +82,19 @@ def parse(output: str) -> WrkResult:
 
 
 def send(
-    port: int, callbacks: SignedCallbacks, *, connections: int, seconds: int, pause_ms: float = 0.0
+    port: int, requests: RequestFile, *, connections: int, seconds: int, pause_ms: float = 0.0
 ) -> tuple[WrkResult, float]:
-    """Send callbacks for some seconds, each once.
+    """Send requests for some seconds, each once.
 
     Args:
         port: where the web process listens on this machine.
-        callbacks: at least one for each thread of wrk.
+        requests: at least one for each thread of wrk.
         connections: how many are open at once.
         seconds: how long the run lasts.
         pause_ms: the mean of the random pauses of each connection between a response and the next request.
 
     Returns:
-        The result, which is `exhausted` if the callbacks were too few, and the CPU seconds that wrk used.
+        The result, which is `exhausted` if the requests were too few, and the CPU seconds that wrk used.
 
     Raises:
         BenchmarkFailed: a response was not 2xx or an exchange broke.
@@ -88,7 +105,7 @@ def send(
             find_wrk(),
             *("--threads", str(THREADS), "--connections", str(connections), "--duration", f"{seconds}s"),
             *("--script", str(_SCRIPT), f"http://127.0.0.1:{port}", "--"),
-            *(str(callbacks.path), str(callbacks.length), str(callbacks.count // THREADS), str(pause_ms)),
+            *(str(requests.path), str(requests.length), str(requests.count // THREADS), str(pause_ms)),
         ],
         stdin=subprocess.DEVNULL,
         capture_output=True,

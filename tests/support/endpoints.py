@@ -9,6 +9,7 @@ from receiver.domain.egress import Egress
 from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import AuthLog, CallbackAuthenticator
 from receiver.inbound.receive import CallbackBatcher
+from receiver.outbound.submission_batcher import SubmissionBatcher
 from receiver.providers.base import Provider
 from receiver.store.clock import Clock
 from receiver.store.database import Database
@@ -45,12 +46,12 @@ def open_endpoints(
     """Yield an endpoint for each provider, which is called `acme` there."""
     database = Database(dsn)
     clock = Clock(database)
-    batcher = CallbackBatcher(database)
+    batcher, submissions = CallbackBatcher(database), SubmissionBatcher(database)
     authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments(documents))
     waiters, followers = JobWaiters(database), Followers(database)
     reader, api_keys = Reader(database), ApiKeyAuthenticator(database, None, 1)
     metrics = CallbackMetrics(database, reader, ["acme"], batcher, waiters)
-    services = (database, clock, batcher, authenticator, api_keys, waiters, followers, metrics, reader)
+    services = (database, clock, batcher, submissions, authenticator, api_keys, waiters, followers, metrics, reader)
     try:
         yield {
             name: CallbackEndpoint(
@@ -62,6 +63,7 @@ def open_endpoints(
         waiters.close()
         followers.close()
         batcher.close()
+        submissions.close()
         authenticator.close()
         metrics.close()
         clock.close()

@@ -1,11 +1,22 @@
 -- name: submit_requests
--- Insert requests, all of them or none; those that exist stay as they are. Times are by the database's clock, delays in
--- seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not too long.
-WITH input AS MATERIALIZED (
+-- Reserve idempotency keys with their responses, wait for other transactions that are reserving the same, and insert
+-- requests, all of them or none: those that exist stay as they are, and those whose idempotency key was not reserved now
+-- are left out. Return the requests that were inserted. Times are by the database's clock, delays in seconds. Requests
+-- can be found by those metadata values that are texts, numbers or booleans and not too long.
+WITH reserved_keys AS (
+    INSERT INTO idempotency_keys (client, key, fingerprint, status, response, location, created_at)
+    SELECT client, key, fingerprint, 202, response, location, now()
+    FROM unnest(%(clients)s::text[], %(keys)s::text[], %(fingerprints)b::bytea[], %(responses)b::bytea[],
+        %(locations)s::text[]) AS call(client, key, fingerprint, response, location)
+    ORDER BY client, key
+    ON CONFLICT (client, key) DO NOTHING
+    RETURNING client, key
+),
+input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
         deadline_at timestamptz, deadline_after double precision, notify_url text, notify_events text[],
-        client text, priority smallint)
+        client text, priority smallint, idempotency_key text)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
@@ -15,13 +26,17 @@ inserted_requests AS (
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url,
         notify_events, client, priority
     FROM input
+    WHERE idempotency_key IS NULL OR (client, idempotency_key) IN (SELECT client, key FROM reserved_keys)
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, metadata
+    RETURNING id, payload, metadata
+),
+inserted_metadata AS (
+    INSERT INTO request_metadata (key, value, created_at, request_id)
+    SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
+    WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
+        AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 )
-INSERT INTO request_metadata (key, value, created_at, request_id)
-SELECT key, value #>> '{}', now(), id FROM inserted_requests CROSS JOIN LATERAL jsonb_each(metadata)
-WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
-    AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
+SELECT id, payload, metadata FROM inserted_requests
 
 -- name: find_due_requests
 -- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
@@ -41,7 +56,10 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- priorities are due or wait for a later time. The nested loop reads the priorities in the order of the series and ends
 -- at the limit: no row is locked that is not claimed.
 WITH due_requests AS (
-    SELECT request.id, now() - request.due_at AS overdue
+    SELECT request.id, now() AS started_at, now() - request.due_at AS overdue,
+        now() + make_interval(secs => (%(leases)s::jsonb ->> capacity.provider)::double precision) AS lease_ends_at,
+        encode(substr(sha256(convert_to(%(claim_id)s::uuid::text || request.id::text, 'UTF8')), 1, 16),
+            'hex')::uuid AS attempt_id
     FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
         SELECT candidate.id, candidate.due_at
         FROM generate_series(9, 0, -1) AS level(priority) CROSS JOIN LATERAL (
@@ -55,21 +73,20 @@ WITH due_requests AS (
     ) AS request
 ),
 claimed_requests AS (
-    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
-        leased_until = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision)
-    WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
-    RETURNING requests.*, encode(substr(sha256(convert_to(%(claim_id)s::uuid::text || requests.id::text, 'UTF8')), 1, 16),
-        'hex')::uuid AS attempt_id
+    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1, leased_until = lease_ends_at
+    FROM due_requests
+    WHERE requests.id = due_requests.id AND requests.id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
+    RETURNING requests.*, attempt_id, started_at, overdue
 ),
 inserted_attempts AS (
     INSERT INTO attempts (id, request_id, number, started_at)
-    SELECT attempt_id, id, attempts, now() FROM claimed_requests
+    SELECT attempt_id, id, attempts, started_at FROM claimed_requests
 )
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    now() AS started_at, notify_url IS NOT NULL AS notify, notify_events,
+    started_at, notify_url IS NOT NULL AS notify, notify_events,
     extract(epoch FROM overdue)::double precision AS overdue
-FROM claimed_requests JOIN due_requests USING (id)
-ORDER BY priority DESC, due_requests.overdue DESC, request_id
+FROM claimed_requests
+ORDER BY priority DESC, claimed_requests.overdue DESC, request_id
 
 -- name: find_claimed_attempts
 -- Return the attempts of claims whose lease has not expired and that have no outcome.
@@ -99,45 +116,53 @@ FOR UPDATE OF requests SKIP LOCKED
 -- failed. An unknown request is looked up in `first_lookup_after` seconds, or never if that is null. Lock all the
 -- requests in the global order, whether they are updated or not, because later statements of the transaction may update
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
--- must count once.
+-- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
-        attempt_id uuid, response_status smallint, response_headers jsonb, response_body text, error text,
-        status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
+    SELECT *, now() AS recorded_at FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+        attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
+        error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
 ),
 locked_requests AS MATERIALIZED (
-    SELECT requests.id, input.detail, retry_in, first_lookup_after, input.ambiguous,
-        attempts.number, counts_as_attempt AND attempts.finished_at IS NULL AS counts_as_attempt,
-        CASE WHEN requests.known_accepted
-                AND (input.status IN ('queued', 'unknown', 'failed') OR input.response_status = 409)
-            THEN 'accepted' ELSE input.status END AS new_status
-    FROM input JOIN attempts ON attempts.id = input.attempt_id JOIN requests ON requests.id = attempts.request_id
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests, attempts
+    SELECT id, known_accepted FROM requests WHERE id = ANY(ARRAY(SELECT input.request_id FROM input))
+    ORDER BY id FOR NO KEY UPDATE
+),
+locked_attempts AS MATERIALIZED (
+    SELECT id, number, finished_at FROM attempts WHERE id = ANY(ARRAY(SELECT input.attempt_id FROM input))
+        AND (SELECT count(*) FROM locked_requests) >= 0 -- the requests first
+    FOR NO KEY UPDATE
+),
+outcomes AS MATERIALIZED (
+    SELECT input.*, number, counts_as_attempt AND finished_at IS NULL AS is_counted,
+        CASE WHEN known_accepted AND (status IN ('queued', 'unknown', 'failed') OR response_status = 409)
+            THEN 'accepted' ELSE status END AS new_status
+    FROM input JOIN locked_attempts ON locked_attempts.id = attempt_id
+        JOIN locked_requests ON locked_requests.id = request_id
 ),
 updated_attempts AS (
-    UPDATE attempts SET finished_at = now(), response_status = input.response_status,
-        response_headers = input.response_headers, response_body = decode(input.response_body, 'base64'),
-        error = input.error
-    FROM input WHERE attempts.id = input.attempt_id AND attempts.finished_at IS NULL
+    UPDATE attempts SET finished_at = recorded_at, response_status = outcome.response_status,
+        response_headers = outcome.response_headers, response_body = decode(outcome.response_body, 'base64'),
+        error = outcome.error
+    FROM outcomes AS outcome
+    WHERE attempts.id = outcome.attempt_id AND attempts.finished_at IS NULL
 ),
 updated_requests AS (
     UPDATE requests SET
-        status = outcome.new_status,
+        status = new_status,
         detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
-            THEN concat_ws('; ', outcome.detail, 'a lookup is scheduled') ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN now() + make_interval(secs => retry_in) END,
+            THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
+        due_at = CASE WHEN new_status = 'queued' THEN recorded_at + make_interval(secs => retry_in) END,
         leased_until = NULL,
-        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN now() END,
-        failures = failures + outcome.counts_as_attempt::integer,
+        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
+        failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown' THEN now() + make_interval(secs => first_lookup_after) END,
-        unknown_since = CASE WHEN new_status = 'unknown' THEN now() END,
+        next_lookup_at = CASE WHEN new_status = 'unknown'
+            THEN recorded_at + make_interval(secs => first_lookup_after) END,
+        unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0
-    FROM locked_requests AS outcome
-    WHERE requests.id = outcome.id
+    FROM outcomes AS outcome
+    WHERE requests.id = outcome.request_id
         AND requests.attempts = outcome.number
         AND requests.status IN ('sending', 'queued', 'unknown')
     RETURNING requests.id, requests.notify_url, requests.status
@@ -153,23 +178,27 @@ SELECT count(*) FROM updated_requests
 -- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
 -- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
 -- the first lookup.
-WITH expired_requests AS (
+WITH locked_requests AS MATERIALIZED (
+    SELECT id, now() AS expired_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
+    FROM requests WHERE status = 'queued' AND deadline_at <= now()
+    ORDER BY deadline_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+expired_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
-        detail = concat_ws('; ', concat_ws('; last: ', 'deadline passed', detail),
-            CASE WHEN ambiguous AND %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END),
+        detail = 'deadline passed' || coalesce('; last: ' || detail, '')
+            || CASE WHEN ambiguous AND first_lookup_at IS NOT NULL THEN '; a lookup is scheduled' ELSE '' END,
         due_at = NULL,
-        finished_at = CASE WHEN NOT ambiguous THEN now() END,
-        next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
-        unknown_since = CASE WHEN ambiguous THEN now() END,
+        finished_at = CASE WHEN NOT ambiguous THEN expired_at END,
+        next_lookup_at = CASE WHEN ambiguous THEN first_lookup_at END,
+        unknown_since = CASE WHEN ambiguous THEN expired_at END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
-        ORDER BY deadline_at LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED))
-    RETURNING id, notify_url, finished_at
+    FROM locked_requests
+    WHERE requests.id = locked_requests.id AND requests.id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
+    RETURNING requests.id, notify_url, finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
@@ -265,23 +294,25 @@ LIMIT 1
 -- earlier attempt becomes unknown instead. `lookup_delays` holds, for each provider that supports lookups, the seconds
 -- until the first lookup.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
+    SELECT id, now() AS cancelled_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
+    FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
 ),
 cancelled_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'cancelled' END,
         detail = CASE WHEN NOT ambiguous THEN 'cancelled'
-            ELSE concat_ws('; ', 'cancelled, but the provider may have acted on an earlier attempt',
-                CASE WHEN %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END) END,
+            ELSE 'cancelled, but the provider may have acted on an earlier attempt'
+                || CASE WHEN first_lookup_at IS NOT NULL THEN '; a lookup is scheduled' ELSE '' END END,
         due_at = NULL,
-        finished_at = CASE WHEN NOT ambiguous THEN now() END,
-        next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
-        unknown_since = CASE WHEN ambiguous THEN now() END,
+        finished_at = CASE WHEN NOT ambiguous THEN cancelled_at END,
+        next_lookup_at = CASE WHEN ambiguous THEN first_lookup_at END,
+        unknown_since = CASE WHEN ambiguous THEN cancelled_at END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
-    RETURNING id, notify_url, finished_at
+    FROM locked_requests
+    WHERE requests.id = locked_requests.id
+    RETURNING requests.id, notify_url, finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
@@ -295,7 +326,9 @@ SELECT id FROM cancelled_requests
 -- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
 -- providers stay as they are.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests
+    SELECT id, now() AS retried_at,
+        now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) AS next_deadline_at
+    FROM requests
     WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled') AND payload IS NOT NULL
         AND %(deadlines)s::jsonb ? provider
     ORDER BY id FOR NO KEY UPDATE
@@ -305,14 +338,14 @@ UPDATE requests SET
     detail = NULL,
     failures = 0,
     ambiguous = ambiguous OR status = 'unknown',
-    due_at = now(),
-    deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
-        ELSE now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) END,
+    due_at = retried_at,
+    deadline_at = CASE WHEN deadline_at > retried_at THEN deadline_at ELSE next_deadline_at END,
     finished_at = NULL,
     known_accepted = false,
     next_lookup_at = NULL
-WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
-RETURNING id
+FROM locked_requests
+WHERE requests.id = locked_requests.id
+RETURNING requests.id
 
 -- name: send_requests_now
 -- Make those of the requests that are queued due now. Requests that are due already keep their place. Return their ids.

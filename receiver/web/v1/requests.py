@@ -19,11 +19,9 @@ from receiver.store.requests import (
     find_request_details,
     find_requests,
     list_requests,
-    submit_requests,
 )
-from receiver.web.bodies import json_response
 from receiver.web.context import current_context
-from receiver.web.idempotency import HEADERS, KEY_REUSED, REPLAYED, run_idempotently
+from receiver.web.idempotency import HEADERS, KEY_REUSED, REPLAYED, submit_idempotently
 from receiver.web.operations import (
     Result,
     build_operator_action,
@@ -61,15 +59,11 @@ def submit_request(body: dict[str, Any]) -> Response:
     submission = Submission(**body, client=current_caller().client)
     require_provider(submission.provider_name)
 
-    def submit(connection: Connection) -> Response:
-        # Validated only now: a submission that was accepted once must not be refused when it is repeated.
-        context = current_context()
-        request = prepare_request(context.providers, submission, context.settings.notify_targets)
-        submit_requests(connection, [request])
-        # Serialized before the commit: a request that cannot be serialized is not queued.
-        return json_response(_REQUEST.dump(_find_detail(connection, request.id)), 202, _build_location(request.id))
-
-    return run_idempotently(body, submit)
+    context = current_context()
+    return submit_idempotently(
+        body,
+        lambda key: [prepare_request(context.providers, submission, context.settings.notify_targets, key)],
+    )
 
 
 @api.operation(
@@ -93,13 +87,12 @@ def submit_batch(body: dict[str, Any]) -> Response:
     for submission in submissions:
         require_provider(submission.provider_name)
 
-    def submit(connection: Connection) -> Response:
-        requests = prepare_requests(current_context().providers, submissions, current_context().settings.notify_targets)
-        submit_requests(connection, requests)
-        stored = find_requests(connection, [request.id for request in requests])
-        return json_response(_LIST.dump(Page(stored)), 202)
-
-    return run_idempotently(body, submit)
+    context = current_context()
+    return submit_idempotently(
+        body,
+        lambda key: prepare_requests(context.providers, submissions, context.settings.notify_targets, key),
+        is_batch=True,
+    )
 
 
 @api.operation("GET", "/requests", Scope.READ, _LIST, own_scope=Scope.SUBMIT, query=schemas.RequestQuerySchema())

@@ -120,7 +120,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
         ("lock_undecided_requests", {"ids": [uuid4()]}, "requests"),
         ("accept_known_requests", {"ids": [uuid4()]}, "requests"),
         ("record_lookup_results", {"results": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
-        ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}"}}]'}, "requests"),
+        ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}", "request_id": "{uuid4()}"}}]'}, "requests"),
         ("claim_polls", {"capacities": CAPACITIES, "batches": BATCHES, "leases": LEASES}, "jobs"),
         ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "other_ids": [uuid4()]}, "jobs"),
         ("lock_overdue_jobs", {"limit": 500}, "jobs"),
