@@ -13,8 +13,10 @@ import orjson
 from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
+from tests.benchmarks import followup as followup_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
+from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
@@ -75,6 +77,17 @@ def dispatch(*, as_json: bool, **load: int) -> None:
 
 
 @commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--polls", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
+@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Polls at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def followup(*, as_json: bool, **load: int) -> None:
+    """Due polls of jobs sent by the worker and their reports recorded; half of the jobs have finished."""
+    with _report_errors():
+        _print_results(followup_benchmark.compare(followup_benchmark.FollowupLoad(**load)), as_json=as_json)
+
+
+@commands.command()
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 100))
 @click.option(
     "--verifications", default=2_000, show_default=True, type=click.IntRange(10, 1_000_000), help="Per round."
@@ -103,6 +116,25 @@ def queries(*, as_json: bool, **load: int) -> None:
     """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
     with _report_errors():
         _print_results(queries_benchmark.compare(queries_benchmark.QueriesLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option(
+    "--jobs",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs to load before.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def prune(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
+    with _report_errors():
+        _print_results(prune_benchmark.compare(prune_benchmark.PruneLoad(**load)), as_json=as_json)
 
 
 @commands.command()

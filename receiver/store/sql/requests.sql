@@ -118,7 +118,9 @@ FOR UPDATE OF requests SKIP LOCKED
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
 -- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT *, now() AS recorded_at FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+    SELECT *, now() AS recorded_at, now() + make_interval(secs => retry_in) AS retry_at,
+        now() + make_interval(secs => first_lookup_after) AS first_lookup_at
+    FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
         attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
         error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
@@ -149,15 +151,14 @@ updated_attempts AS (
 updated_requests AS (
     UPDATE requests SET
         status = new_status,
-        detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
+        detail = CASE WHEN new_status = 'unknown' AND first_lookup_at IS NOT NULL
             THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN recorded_at + make_interval(secs => retry_in) END,
+        due_at = CASE WHEN new_status = 'queued' THEN retry_at END,
         leased_until = NULL,
         finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
         failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown'
-            THEN recorded_at + make_interval(secs => first_lookup_after) END,
+        next_lookup_at = CASE WHEN new_status = 'unknown' THEN first_lookup_at END,
         unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0
