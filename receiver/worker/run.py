@@ -17,6 +17,7 @@ from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import CredentialMonitor
 from receiver.exchange.library_checks import check_geventhttpclient
 from receiver.exchange.loop import ExchangeLoop
+from receiver.followup.activity import count_activity
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
@@ -104,6 +105,7 @@ def _run_loops(
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
         partial(move_counts, database),
+        partial(count_activity, database),
         lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:
