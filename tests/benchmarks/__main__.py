@@ -16,12 +16,14 @@ from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import lists as lists_benchmark
+from tests.benchmarks import peers as peers_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.environment import BenchmarkFailed
 from tests.benchmarks.list_results import MAX_RATIO, ListResults
+from tests.benchmarks.peers import PeersMissing
 from tests.benchmarks.results import Comparison
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
@@ -142,6 +144,18 @@ def submit(*, as_json: bool, **load: int) -> None:
         _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
 
 
+@commands.command()
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def peers(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
+    with _report_errors():
+        _print_results(peers_benchmark.compare(peers_benchmark.PeersLoad(**load)), as_json=as_json)
+
+
 def _print_results(results: Comparison | Contest | VerifyResults | ListResults, *, as_json: bool) -> None:
     click.echo(results.table())
     if as_json:
@@ -154,7 +168,7 @@ def _report_errors() -> Iterator[None]:
     with report_errors(), stop_on_signals():
         try:
             yield
-        except WrkMissing as error:
+        except (WrkMissing, PeersMissing) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(USAGE)
 
