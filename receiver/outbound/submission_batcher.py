@@ -1,7 +1,6 @@
 """The group commit of submissions: the requests and idempotency keys of many calls, stored in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import orjson
 
 from receiver.domain.accounts import split_account
 from receiver.domain.paging import Page
+from receiver.domain.records import record
 from receiver.schemas.api.common import list_of
 from receiver.schemas.api.requests import RequestSchema, RequestSummarySchema
 from receiver.store.connections import Connection, timed_transaction
@@ -30,7 +30,7 @@ _REQUEST = RequestSchema()
 _LIST = list_of(RequestSummarySchema)()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SubmittedCall:
     """A call of a client that submits requests: all of them or none.
 

@@ -160,7 +160,7 @@ def claim_polls(
     """
     cursor = connection.cursor(row_factory=row_factory(SilentJob))
     params = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "leases": as_jsonb(leases)}
-    return cursor.execute(load_statement("claim_polls"), params).fetchall()
+    return cursor.execute(load_statement("claim_polls"), params, binary=True).fetchall()
 
 
 def schedule_polls(connection: Connection, polls: Sequence[NextPoll], other_ids: Collection[UUID]) -> None:

@@ -35,7 +35,7 @@ _CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class NewRequest:
     """A request to store, by default to queue; times are UTC.
 
@@ -60,7 +60,7 @@ class NewRequest:
     idempotency_key: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class IdempotentCall:
     """A call of a client that is executed once per idempotency key.
 
@@ -74,7 +74,7 @@ class IdempotentCall:
     location: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class InsertedRequest:
     """The JSON of a request as Postgres stored it, which may order the names of an object in another way."""
 

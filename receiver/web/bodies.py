@@ -52,22 +52,26 @@ def read_body(stream: BodyStream, content_length: str, max_bytes: int) -> bytes:
 
 
 def parse_json_body(size_factor: int = 1, *, optional: bool = False) -> Any:
-    """Parse the body of the current request as JSON.
+    """Parse the body of the current request as JSON; raises what `read_body` and `parse_json` raise.
 
     Args:
         size_factor: the body may have this many times `RECEIVER_MAX_BODY` bytes.
         optional: whether a missing body is an empty object.
+    """
+    environ, max_bytes = request.environ, size_factor * current_context().settings.max_body_bytes
+    body = read_body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""), max_bytes)
+    return {} if optional and not body else parse_json(body, request.mimetype)
+
+
+def parse_json(body: bytes, media_type: str) -> Any:
+    """Parse a body as JSON.
 
     Raises:
         UnsupportedMediaType: the body has another media type.
         InvalidSubmission: the body is not JSON as RFC 8259 defines it, repeats a name in an object, is nested too
             deeply, or has a number that 64 bits cannot hold.
     """
-    environ, max_bytes = request.environ, size_factor * current_context().settings.max_body_bytes
-    body = read_body(environ["wsgi.input"], environ.get("CONTENT_LENGTH", ""), max_bytes)
-    if optional and not body:
-        return {}
-    if request.mimetype != "application/json":
+    if media_type != "application/json":
         raise UnsupportedMediaType("Unsupported media type; send application/json.")
     try:
         return _parse_quickly(body)

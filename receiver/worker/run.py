@@ -22,6 +22,7 @@ from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
 from receiver.followup.retention import apply_retentions, list_retentions
+from receiver.followup.row_counts import move_counts
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
@@ -106,6 +107,7 @@ def _run_loops(
         poll_loop.step,
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
+        partial(move_counts, database),
         lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:
