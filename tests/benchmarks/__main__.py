@@ -16,15 +16,12 @@ from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import followup as followup_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
-from tests.benchmarks import lists as lists_benchmark
 from tests.benchmarks import peers as peers_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
-from tests.benchmarks.environment import BenchmarkFailed
-from tests.benchmarks.list_results import MAX_RATIO, ListResults
 from tests.benchmarks.peers import PeersMissing
 from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
@@ -167,7 +164,6 @@ def peers(*, as_json: bool, **load: int) -> None:
         _print_results(peers_benchmark.compare(peers_benchmark.PeersLoad(**load)), as_json=as_json)
 
 
-def _print_results(results: Comparison | Contest | VerifyResults | ListResults, *, as_json: bool) -> None:
 def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
     click.echo(results.table())
     if as_json:
