@@ -171,6 +171,8 @@ def growth(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in a database with millions of jobs, against one with 10,000 jobs."""
     with _report_errors():
         _print_results(growth_benchmark.compare(growth_benchmark.GrowthLoad(**load)), as_json=as_json)
+
+
 def peers(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
     with _report_errors():
