@@ -75,7 +75,7 @@ class SubmissionSchema(QuickSchema, NotifiedInputSchema):
     )
 
 
-class BatchSchema(StrictInput):
+class BatchSchema(QuickSchema, StrictInput):
     """Requests to submit in one transaction: all or none."""
 
     requests = fields.List(
