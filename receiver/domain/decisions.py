@@ -6,12 +6,13 @@ configuration allows it, and an ambiguous outcome ends as `unknown`, never as a 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from receiver.domain.backoff import parse_retry_after
 from receiver.domain.jobs import JobStatus, StatusReport
 from receiver.domain.messages import add_message
+from receiver.domain.records import record
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import (
     RETRY_UNSENT_AFTER_S,
@@ -32,7 +33,7 @@ LAST_RETRY_BEFORE_DEADLINE_S = 2.0
 """Seconds before its deadline at which a request is sent for the last time if its next attempt would be later."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RetryDecider:
     """Decides about a request after one attempt, by the provider's retry rules.
 

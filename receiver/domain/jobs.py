@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import reduce
 from hashlib import sha256
 from uuid import UUID
 
@@ -188,7 +189,7 @@ def derive_event_key(
     superseding: an event's precedence never changes.
     """
     suffix = "+" if superseding and status is not None and status.is_final else ""
-    return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{suffix}".encode())
+    return derive_id(origin.bytes, f"{source.value}:{index}:{status.value if status else ''}{suffix}".encode())
 
 
 def build_operator_event(
@@ -312,9 +313,10 @@ def deduplicate_events(events: Iterable[JobEvent]) -> list[JobEvent]:
     If that copy has no request but another copy has one, it gets the request of the other copy: a provider may send the
     same callback once to the URL of an attempt and once to a URL without a token.
     """
-    first_copies: dict[tuple[UUID, UUID], JobEvent] = {}
+    # By integers: hashing and comparing UUIDs takes several times as long, and a callback may have thousands of items.
+    first_copies: dict[tuple[int, int], JobEvent] = {}
     for event in events:
-        identity = (event.job_id, event.key)
+        identity = (event.job_id.int, event.key.int)
         existing = first_copies.get(identity)
         first_copies[identity] = event if existing is None else _merge_copies(existing, event)
     return [first_copies[identity] for identity in sorted(first_copies)]
@@ -327,14 +329,17 @@ def _merge_copies(existing: JobEvent, event: JobEvent) -> JobEvent:
     return replace(first, request_id=second.request_id, notify=second.notify, notify_events=second.notify_events)
 
 
+def fold_job(events: Iterable[JobEvent]) -> JobState:
+    """Return the state that the events of one job lead to, independent of order and repetition; at least one event."""
+    return reduce(JobState.merge, map(JobState.from_event, events))
+
+
 def fold_events(events: Iterable[JobEvent]) -> dict[UUID, JobState]:
     """Return the state of every job in `events`, independent of order and repetition."""
-    states: dict[UUID, JobState] = {}
+    events_by_job: dict[UUID, list[JobEvent]] = {}
     for event in events:
-        state = JobState.from_event(event)
-        existing = states.get(event.job_id)
-        states[event.job_id] = state if existing is None else existing.merge(state)
-    return states
+        events_by_job.setdefault(event.job_id, []).append(event)
+    return {job_id: fold_job(own_events) for job_id, own_events in events_by_job.items()}
 
 
 def compute_effects(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from receiver.domain.backoff import RetryPolicy
 from receiver.domain.jobs import JobStatus, StatusReport
+from receiver.domain.records import record
 from receiver.domain.responses import ResponseClass
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
@@ -57,7 +58,7 @@ class PauseCause(StrEnum):
     OPERATOR = "operator"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attempt:
     """One exchange that is about to begin. `failures` and `ambiguous` describe the previous attempts.
 
@@ -80,7 +81,7 @@ class Attempt:
     overdue: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Response:
     """A provider's HTTP response; header names are lower-case, the body is decompressed and cut at the client's limit.
 
@@ -128,7 +129,7 @@ class ItemStatus(Enum):
     UNKNOWN = "a code that is not in the provider's map"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ResponseItem:
     """One item of a response; without a `reference` it cannot be followed up. `location` is the job's own status URL.
 
@@ -147,7 +148,7 @@ class ResponseItem:
     uses_request_id: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ParsedResponse:
     """The items in a response's body, or the `problem` that prevented parsing it."""
 
@@ -178,7 +179,7 @@ class RetryRules:
     status_codes: Mapping[int, ResponseClass] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Decision:
     """The new status of a request and what follows from it.
 

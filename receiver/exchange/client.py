@@ -1,8 +1,9 @@
 """The HTTP client: one exchange under greenlets, over pooled connections to one origin.
 
-It distinguishes requests that certainly never arrived from requests that the server may have acted on. An exchange has
-one total deadline. The client verifies TLS, never sends a request again, does not follow redirects, and reads at most
-`MAX_RESPONSE_BYTES` bytes of a response body. With `TargetRules` it connects to allowed addresses only.
+It distinguishes requests that certainly never arrived from requests that the server may have acted on. Opening a
+connection and the exchange on it have one deadline each. The client verifies TLS, never sends a request again, does not
+follow redirects, and reads at most `MAX_RESPONSE_BYTES` bytes of a response body. With `TargetRules` it connects to
+allowed addresses only.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -60,14 +61,13 @@ class HttpClient:
         rules: TargetRules | None = None,
         egress: Egress | None = None,
     ) -> None:
-        self._max_duration = send_policy.max_duration
+        self._timeout = send_policy.timeout
         self._max_body_bytes = max_body_bytes
         egress = egress or Egress()
         url, proxy = urlsplit(canonical_origin(urlsplit(origin))), egress.proxy
         connector = Connector(
             url.geturl(),
             send_policy.connect_timeout,
-            send_policy.timeout,
             tls=build_tls_context(egress.tls) if url.scheme == "https" else None,
             rules=rules,
             proxy=proxy,
@@ -98,17 +98,19 @@ class HttpClient:
         self._pool.close()
 
     def _perform(self, outgoing: OutgoingRequest) -> Response | NoResponse:
-        timer = gevent.Timeout.start_new(self._max_duration)
         try:
             message = self._encoder.encode(outgoing)
-            return self._exchange_on(self._pool.acquire(), message, outgoing.method)
+            connection = self._pool.acquire()
         except (InvalidRequest, NotConnected) as error:
             return NoResponse(str(error), sent=False)
+        timer = gevent.Timeout.start_new(self._timeout)
+        try:
+            return self._exchange_on(connection, message, outgoing.method)
         except gevent.Timeout as expired:
             # A timeout of the caller is not ours to handle.
             if expired is not timer:
                 raise
-            return NoResponse(f"timed out after {self._max_duration:g} s", sent=True)
+            return NoResponse(f"timed out after {self._timeout:g} s", sent=True)
         finally:
             timer.close()
 

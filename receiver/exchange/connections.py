@@ -51,7 +51,8 @@ class Socket(Protocol):
     """What a connection uses of a socket of gevent, with or without TLS."""
 
     def fileno(self) -> int: ...
-    def sendall(self, data: bytes, /) -> None: ...
+    def send(self, data: bytes, /) -> int: ...
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
     def recv(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
 
@@ -85,7 +86,10 @@ class HttpConnection:
     def sendall(self, data: bytes) -> None:
         """Send a request, or a part of it."""
         self._received = 0
-        self._socket.sendall(data)
+        # Mostly the kernel takes everything at once, which gevent's `sendall` does not try first.
+        sent = self._socket.send(data)
+        if sent < len(data):
+            self._socket.sendall(memoryview(data)[sent:])
 
     def recv(self, size: int) -> bytes:
         """Receive at most `size` bytes; b"" at the end of the connection.
@@ -173,8 +177,8 @@ class Connector:
 
     Args:
         origin: scheme, host and port.
-        connect_timeout: the longest time in seconds until a connection is open, name resolution and TLS included.
-        timeout: the longest time in seconds that an open connection waits for the server.
+        connect_timeout: the longest time in seconds until a connection is open, name resolution and TLS included. An
+            open connection has no time limit of its own.
         tls: the TLS context of https; None for http.
         rules: the addresses that may be connected to; None for any address. A proxy resolves names by itself.
         proxy: the proxy to connect through; None for none.
@@ -184,7 +188,6 @@ class Connector:
         self,
         origin: str,
         connect_timeout: float,
-        timeout: float,
         *,
         tls: SSLContext | None = None,
         rules: TargetRules | None = None,
@@ -194,7 +197,6 @@ class Connector:
         self._scheme, self._host = url.scheme, url.hostname or ""
         self._port = url.port or _DEFAULT_PORTS[url.scheme]
         self._connect_timeout = connect_timeout
-        self._timeout = timeout
         self._tls = tls
         self._rules = rules
         self._proxy = proxy
@@ -211,7 +213,7 @@ class Connector:
         except Exception as error:  # of any kind, such as those of name resolution and TLS
             place = f" through the proxy {self._proxy}" if self._proxy else ""
             raise NotConnected(f"cannot connect{place}: {error}") from error
-        connected.settimeout(self._timeout)
+        connected.settimeout(None)
         return HttpConnection(connected)
 
     def _open(self, open_by: float) -> gevent.socket.socket:

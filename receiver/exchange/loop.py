@@ -6,6 +6,7 @@ held during an exchange. Completed exchanges are interpreted and recorded in bat
 
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -16,6 +17,7 @@ import gevent
 import structlog
 from gevent.pool import Group
 
+from receiver.domain.records import record
 from receiver.domain.sending import NotSent, Outcome, Response
 from receiver.exchange.admission import NotAdmitted
 from receiver.exchange.channels import Channel, Channels
@@ -27,7 +29,7 @@ from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
 from receiver.store.connections import Connection, transaction
 from receiver.store.database import Database
-from receiver.store.group_commit import GroupCommit
+from receiver.store.group_commit import Batch, GroupCommit, QueueFull
 from receiver.store.limits import ProviderCapacity
 
 _BUSY_INTERVAL_S = 0.02
@@ -127,13 +129,24 @@ class ExchangeObserver(Generic[WorkT, UpdateT]):
         """Observe a result that is committed."""
 
 
-class _Backlog:
+@record(frozen=True, slots=True)
+class _QueuedExchange(Generic[WorkT]):
+    """A permit whose exchange waits for a greenlet, and must begin by a time of `time.monotonic`, on its channel."""
+
+    channel: Channel
+    permit: Permit[WorkT]
+    begin_by: float
+
+
+class _Backlog(Generic[WorkT]):
     """One provider's claimed work: how much has no outcome yet, and how much ended since the last claim.
 
     Attributes:
         channel: the channel to the provider.
         max_wait: seconds from its claim within which an exchange begins, or does not begin at all.
         lease: seconds for which work is leased. An exchange ends and is recorded before the lease runs out.
+        queue: the exchanges that no greenlet has begun.
+        greenlet_count: how many greenlets perform exchanges of the queue.
     """
 
     channel: Channel
@@ -142,8 +155,9 @@ class _Backlog:
 
     def __init__(self, *, claims_ahead: bool) -> None:
         self._claims_ahead = claims_ahead
-        self._outstanding = 0
         self._ended_since_claim = 0
+        self.queue: deque[_QueuedExchange[WorkT]] = deque()
+        self.greenlet_count = 0
 
     def use(self, channel: Channel) -> None:
         """Claim for this channel from now on."""
@@ -161,13 +175,9 @@ class _Backlog:
         ahead = self._ended_since_claim if self._claims_ahead else 0
         self._ended_since_claim = 0
         capacity = self.channel.admission.capacity
-        return capacity + ahead - self._outstanding if capacity else 0
-
-    def begin(self) -> None:
-        self._outstanding += 1
+        return capacity + ahead - self.greenlet_count - len(self.queue) if capacity else 0
 
     def end(self) -> None:
-        self._outstanding -= 1
         self._ended_since_claim += 1
 
 
@@ -187,18 +197,20 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._observer = observer or ExchangeObserver()
         self._rate_limiter = channels.rate_limiter
         self._clock = clock
-        self._backlogs: Mapping[str, _Backlog] = {}
+        self._backlogs: Mapping[str, _Backlog[WorkT]] = {}
         self._leases: Mapping[str, float] = {}
         self.configure(channels)
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] = GroupCommit(
             database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
         )
+        self._batch: Batch[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] | None = None
+        self._batch_exchanges: list[tuple[int, CompletedExchange[WorkT]]] = []
 
     def configure(self, channels: Channels) -> None:
         """Use these channels from now on; exchanges that have been claimed use those of their claim."""
         self._task.configure(channels.providers)
-        backlogs: dict[str, _Backlog] = {}
+        backlogs: dict[str, _Backlog[WorkT]] = {}
         for name in self._task.providers:
             backlogs[name] = self._backlogs.get(name) or _Backlog(claims_ahead=self._task.claims_ahead)
             backlogs[name].use(channels[name])
@@ -231,11 +243,12 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._task.on_claimed([permit.work for permit in permits])
         for permit in permits:
             backlog = backlogs[permit.work.provider]
-            backlog.begin()
-            self._greenlets.spawn(self._process, backlog, backlog.channel, permit, claimed_at + backlog.max_wait)
+            backlog.queue.append(_QueuedExchange(backlog.channel, permit, claimed_at + backlog.max_wait))
+        for backlog in backlogs.values():
+            self._spawn_greenlets(backlog)
         return _BUSY_INTERVAL_S if permits else self._task.idle_interval_s
 
-    def _activate_due(self, backlogs: Mapping[str, _Backlog]) -> Collection[str]:
+    def _activate_due(self, backlogs: Mapping[str, _Backlog[WorkT]]) -> Collection[str]:
         """Return the providers that have due work, once this process has a share of them."""
         with self._database.connection() as connection:
             due = [name for name in self._task.list_due_providers(connection) if name in backlogs]
@@ -255,43 +268,89 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
                 continue
             provider, outcome = backlog.channel.provider, NotSent(_LOST_CLAIM)
             exchange = CompletedExchange(provider, work, outcome, self._clock.now(), _random.random(), probe=False)
-            self._greenlets.spawn(self._commit, exchange)
+            self._enqueue(exchange)
 
-    def _process(self, backlog: "_Backlog", channel: Channel, permit: Permit[WorkT], begin_by: float) -> None:
-        """Perform the exchange of a permit and record it."""
+    def _spawn_greenlets(self, backlog: _Backlog[WorkT]) -> None:
+        """Spawn greenlets for the queue of a backlog: at most as many in all as exchanges may run at once."""
+        share = max(backlog.channel.admission.share, 1)
+        for _ in range(min(len(backlog.queue), share - backlog.greenlet_count)):
+            backlog.greenlet_count += 1
+            self._greenlets.spawn(self._process_queue, backlog)
+
+    def _process_queue(self, backlog: _Backlog[WorkT]) -> None:
+        """Perform the exchanges of a backlog, one after another, until its queue is empty."""
         try:
-            outcome = self._exchange(channel, permit, begin_by)
+            while backlog.queue:
+                queued = backlog.queue.popleft()
+                outcome = self._exchange(queued)
+                backlog.end()
+                provider, permit, ended_at = queued.channel.provider, queued.permit, self._clock.now()
+                self._enqueue(
+                    CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe)
+                )
         finally:
-            backlog.end()
-        provider, ended_at = channel.provider, self._clock.now()
-        self._commit(CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe))
+            backlog.greenlet_count -= 1
+            self._spawn_greenlets(backlog)  # after an error, the queue is not empty
 
-    def _exchange(self, channel: Channel, permit: Permit[WorkT], begin_by: float) -> Outcome:
+    def _exchange(self, queued: _QueuedExchange[WorkT]) -> Outcome:
+        channel, permit = queued.channel, queued.permit
         composed = self._task.compose(channel, permit.work)
         if isinstance(composed, NotSent):
             return composed
-        admission = channel.admission.admit(begin_by, permit.begin_at, probe=permit.probe)
+        admission = channel.admission.admit(queued.begin_by, permit.begin_at, probe=permit.probe)
         try:
             return channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
         except NotAdmitted as error:
             return NotSent(str(error))
 
-    def _commit(self, exchange: CompletedExchange[WorkT]) -> None:
-        """Commit an exchange, or what the task records instead of it."""
-        item: Recordable[WorkT, UpdateT] | None = exchange
+    def _enqueue(self, exchange: CompletedExchange[WorkT]) -> None:
+        """Queue an exchange to be recorded; its greenlet goes on, and another one observes the whole batch."""
+        try:
+            batch, position = self._recorder.enqueue(exchange)
+        except QueueFull as error:
+            self._greenlets.spawn(self._recover, exchange, error)
+            return
+        if batch is not self._batch:
+            self._batch, self._batch_exchanges = batch, []
+            self._greenlets.spawn(self._observe_batch, batch, self._batch_exchanges)
+        self._batch_exchanges.append((position, exchange))
+
+    def _observe_batch(
+        self,
+        batch: Batch[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]],
+        exchanges: Sequence[tuple[int, CompletedExchange[WorkT]]],
+    ) -> None:
+        """Observe the results of exchanges, by their positions in a batch, once the batch is written."""
+        batch.done.wait()
+        for position, exchange in exchanges:
+            error = batch.errors.get(position)
+            if error is None:
+                self._on_recorded(exchange, batch.results[position])
+            else:
+                self._greenlets.spawn(self._recover, exchange, error)
+
+    def _recover(self, exchange: CompletedExchange[WorkT], error: Exception) -> None:
+        """Record what the task records instead of an exchange that could not be recorded.
+
+        Args:
+            exchange: the exchange.
+            error: why it could not be recorded. What an error of any kind means for the work is for the task to decide.
+        """
+        item = self._task.on_record_failure(exchange, exchange.work, error)
         while item is not None and not self._database.is_closed:
+            gevent.sleep(_RECORD_RETRY_INTERVAL_S)
             try:
                 result = self._recorder.commit(item)
-            except Exception as error:
-                # Of any kind: what an error means for the work is for the task to decide.
-                item = self._task.on_record_failure(item, exchange.work, error)
+            except Exception as repeated_error:
+                item = self._task.on_record_failure(item, exchange.work, repeated_error)
             else:
-                self._observer.on_record(exchange.work, result)
-                if isinstance(exchange.outcome, Response):
-                    self._log_problem(exchange.work, exchange.outcome, result)
+                self._on_recorded(exchange, result)
                 return
-            if item is not None:
-                gevent.sleep(_RECORD_RETRY_INTERVAL_S)
+
+    def _on_recorded(self, exchange: CompletedExchange[WorkT], result: ExchangeResult[UpdateT]) -> None:
+        self._observer.on_record(exchange.work, result)
+        if isinstance(exchange.outcome, Response):
+            self._log_problem(exchange.work, exchange.outcome, result)
 
     def _log_problem(self, work: WorkT, response: Response, result: ExchangeResult[UpdateT]) -> None:
         """Log why a response is not read: that of a poll leaves no other trace."""

@@ -9,6 +9,7 @@ from geventhttpclient.response import HTTPProtocolViolationError, HTTPResponse
 from receiver.domain.documents.encodings import CONTENT_ENCODING, DecodedTooLarge, UnsupportedEncoding, decode_content
 from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.errors import ReceiverError
+from receiver.domain.records import record
 from receiver.domain.sending import Response
 from receiver.exchange.connections import HttpConnection
 from receiver.providers.capabilities import OutgoingRequest
@@ -82,7 +83,7 @@ class _Parser(HTTPResponse):
         self.body += buf
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ReceivedResponse:
     """A response.
 

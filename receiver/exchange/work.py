@@ -1,11 +1,11 @@
 """The values that pass through an exchange: claimed work, its permit, the completed exchange and its result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from receiver.domain.jobs import JobEvent
+from receiver.domain.records import record
 from receiver.domain.sending import Outcome
 from receiver.providers.base import Provider
 from receiver.store.providers import CredentialRefusal
@@ -22,7 +22,7 @@ WorkT = TypeVar("WorkT", bound=Work)
 UpdateT = TypeVar("UpdateT")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Permit(Generic[WorkT]):
     """Claimed work, and when its exchange may begin, by `time.monotonic`; None if admission alone decides.
 
@@ -35,7 +35,7 @@ class Permit(Generic[WorkT]):
     probe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class CompletedExchange(Generic[WorkT]):
     """Work whose exchange ended at `ended_at` (UTC), or could not begin. It is interpreted when it is recorded.
 
@@ -51,7 +51,7 @@ class CompletedExchange(Generic[WorkT]):
     probe: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ExchangeResult(Generic[UpdateT]):
     """What an exchange changes, committed together.
 

@@ -5,13 +5,13 @@ events and the jobs' next polls are derived.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
 from receiver.domain.jobs import EventSource, JobEvent, StatusReport, build_unresolved_event, derive_id
 from receiver.domain.paths import has_dot_segment
+from receiver.domain.records import record
 from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import RETRY_UNSENT_AFTER_S, NoResponse, NotSent, Response
 from receiver.exchange.channels import Channel
@@ -31,7 +31,7 @@ _LOGGED_CLASSES = frozenset({ResponseClass.READ_BODY, ResponseClass.REJECTED, Re
 """The classes of responses that are logged if they contain no report; others pass, or are counted elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PollBatch:
     """Jobs of one provider that are polled in one exchange."""
 
@@ -43,6 +43,7 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
     """Polls open jobs; an update is when each job of a poll is polled next."""
 
     name = "poll"
+    claims_ahead = True
 
     def configure(self, providers: Mapping[str, Provider]) -> None:
         pollers = {name: provider.poller for name, provider in providers.items() if provider.poller}
@@ -103,12 +104,12 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
         reports = poller.interpret(references, response) if response else {}
         other_reports = poller.interpret_other_jobs(references, response) if response else ()
         retry_after = parse_retry_after(response.headers, now) if response else None
-        jobs_by_reference = {job.reference: job for job in poll.jobs}
+        job_ids = {job.reference: job.id for job in poll.jobs}
         problem = None if reports.keys() >= {*references} else _find_problem(provider, poll, outcome)
         events = [
-            _name_job(
-                provider.build_event(report, EventSource.POLL, _derive_origin(report), now),
-                jobs_by_reference.get(report.reference),
+            # The reference of a job that was polled may name another job by now.
+            provider.build_event(
+                report, EventSource.POLL, _derive_origin(report), now, job_id=job_ids.get(report.reference)
             )
             for report in (*reports.values(), *other_reports)
         ]
@@ -140,11 +141,6 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
 def _split_jobs(provider: str, jobs: Sequence[SilentJob], batch_size: int) -> Iterator[PollBatch]:
     for start in range(0, len(jobs), batch_size):
         yield PollBatch(provider, jobs[start : start + batch_size])
-
-
-def _name_job(event: JobEvent, polled: SilentJob | None) -> JobEvent:
-    """Return an event as one of the job that was polled: its reference may name another job by now."""
-    return event if polled is None else replace(event, job_id=polled.id, names_job=True)
 
 
 def _is_final(report: StatusReport | None) -> bool:

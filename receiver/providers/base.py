@@ -181,6 +181,7 @@ class Provider:
         received_at: datetime,
         *,
         index: int = 0,
+        job_id: UUID | None = None,
         callback_id: UUID | None = None,
         request_id: UUID | None = None,
         poll_after: float | None = None,
@@ -197,6 +198,7 @@ class Provider:
             origin: the identity of the callback, the attempt or the poll that contained the report.
             received_at: UTC.
             index: the position of the report within its origin.
+            job_id: the job that the report is about, whichever job its reference names by now; by default the latter.
             callback_id: the stored callback, if the report comes from one.
             request_id: the request, if the report comes from its response.
             poll_after: seconds until the first poll of a new job; the poller's setting unless given.
@@ -210,7 +212,7 @@ class Provider:
             first_after = self.poller.policy.first_after if poll_after is None else poll_after
             poll_at = received_at + timedelta(seconds=first_after)
         return JobEvent(
-            job_id=derive_job_id(self.name, report.reference),
+            job_id=job_id or derive_job_id(self.name, report.reference),
             key=derive_event_key(source, origin, index, report.status, superseding=report.superseding),
             provider=self.name,
             reference=report.reference,
@@ -230,6 +232,7 @@ class Provider:
             request_id=request_id,
             notify=notify,
             notify_events=notify_events,
+            names_job=job_id is not None,
             request_hint=RequestHint(report.request_id, token) if report.request_id or token else None,
             reuse_after=None if request_id is None else self.reference_reuse_after,
         )

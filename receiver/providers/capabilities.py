@@ -16,12 +16,13 @@ from receiver.domain.callbacks import Ack, IncomingCallback
 from receiver.domain.decisions import RetryDecider
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import StatusReport
+from receiver.domain.records import record
 from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryRules
 from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
 from receiver.signatures.base import CallbackAuth
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class OutgoingRequest:
     """An HTTP request to a provider; `target` is the path with the query, relative to the provider's `origin`."""
 

@@ -15,6 +15,7 @@ from receiver.domain.backoff import RetryPolicy, parse_retry_after
 from receiver.domain.decisions import RetryDecider
 from receiver.domain.egress import Egress
 from receiver.domain.messages import find_message
+from receiver.domain.records import record
 from receiver.domain.sending import (
     Attempt,
     Decision,
@@ -43,7 +44,7 @@ SEND_POLICY = SendPolicy(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class WebhookRetryDecider(RetryDecider):
     """Decides what happens after an attempt to deliver a notification.
 
@@ -52,7 +53,7 @@ class WebhookRetryDecider(RetryDecider):
 
     def decide(self, outcome: Response | NoResponse | NotSent, parsed: ParsedResponse) -> Decision:
         if isinstance(outcome, NotSent):
-            return super(WebhookRetryDecider, self).decide(outcome, parsed)
+            return super().decide(outcome, parsed)
         if isinstance(outcome, NoResponse):
             return self._retry(outcome.error)
         if 200 <= outcome.status < 300:

@@ -24,11 +24,14 @@ from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import RowMaker, TupleRow
+from psycopg.types.json import set_json_loads
 
 from receiver.store.errors import FailureKind, NotMigrated, StoreConflict, StoreUnavailable, Unstorable
 from receiver.store.statements import load_statement
 
 T = TypeVar("T")
+
+set_json_loads(orjson.loads)  # three times as fast as Python's own parser
 
 # A process that hangs within a transaction would keep its locks, as would one whose connection fell silent.
 _BEGIN = b"BEGIN; SET LOCAL idle_in_transaction_session_timeout = 5000"

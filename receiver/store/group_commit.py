@@ -36,8 +36,8 @@ class QueueFull(ReceiverError):
     """The queue of items to commit is full or closed; the item was not queued. Try again later."""
 
 
-class _Batch(Generic[ItemT, ResultT]):
-    """Items with their results and errors, by position: once done, each item has a result or an error.
+class Batch(Generic[ItemT, ResultT]):
+    """Items with their results and errors, by position: once `done`, each item has a result or an error.
 
     `created_at` is the time of the first item, of the monotonic clock.
     """
@@ -87,9 +87,9 @@ class GroupCommit(Generic[ItemT, ResultT]):
         self._get_size = get_size
         self._max_batch_bytes = max_batch_bytes
         self._lock = threading.Lock()
-        self._batch: _Batch[ItemT, ResultT] = _Batch()
-        self._full_batches: list[_Batch[ItemT, ResultT]] = []
-        self._flushed_batch: _Batch[ItemT, ResultT] | None = None
+        self._batch: Batch[ItemT, ResultT] = Batch()
+        self._full_batches: list[Batch[ItemT, ResultT]] = []
+        self._flushed_batch: Batch[ItemT, ResultT] | None = None
         self._waiting_count = 0
         self._wakeup = threading.Event()
         self._closing = False
@@ -113,6 +113,20 @@ class GroupCommit(Generic[ItemT, ResultT]):
             Exception: what `write` raised for a batch of only this item; `item` is not stored.
         """
         self._health.require_writable()
+        batch, position = self.enqueue(item)
+        if not batch.done.wait(timeout):
+            raise StoreUnavailable(f"no commit within {timeout} s")
+        error = batch.errors.get(position)
+        if error is not None:
+            raise error
+        return batch.results[position]
+
+    def enqueue(self, item: ItemT) -> tuple[Batch[ItemT, ResultT], int]:
+        """Queue `item` without waiting; return its batch and its position in the batch.
+
+        Raises:
+            QueueFull: see `commit`.
+        """
         with self._lock:
             if self._waiting_count >= self._max_waiting or self._closing:
                 raise QueueFull("the commit queue is full")
@@ -126,13 +140,8 @@ class GroupCommit(Generic[ItemT, ResultT]):
                 self._wakeup.set()
             if position + 1 >= self._max_batch or batch.size >= self._max_batch_bytes:
                 self._full_batches.append(batch)
-                self._batch = _Batch()
-        if not batch.done.wait(timeout):
-            raise StoreUnavailable(f"no commit within {timeout} s")
-        error = batch.errors.get(position)
-        if error is not None:
-            raise error
-        return batch.results[position]
+                self._batch = Batch()
+        return batch, position
 
     def close(self) -> None:
         """Accept no more items, write all waiting items, and close the connection.
@@ -161,7 +170,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
             batch.done.set()
         self._disconnect()
 
-    def _take_batch(self) -> _Batch[ItemT, ResultT] | None:
+    def _take_batch(self) -> Batch[ItemT, ResultT] | None:
         """Wait for the oldest batch and remove it from the queue; return None once closed and empty."""
         while True:
             if not self._wakeup.wait(_MAX_IDLE_S):
@@ -172,7 +181,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
                 if self._full_batches:
                     self._flushed_batch = self._full_batches.pop(0)
                 elif self._batch.items:
-                    self._flushed_batch, self._batch = self._batch, _Batch()
+                    self._flushed_batch, self._batch = self._batch, Batch()
                 elif self._closing:
                     return None
                 else:
@@ -180,7 +189,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
                     continue
                 return self._flushed_batch
 
-    def _flush(self, batch: _Batch[ItemT, ResultT], start: int, stop: int) -> None:
+    def _flush(self, batch: Batch[ItemT, ResultT], start: int, stop: int) -> None:
         """Write the items from `start` up to `stop`; if that fails, write each half by itself."""
         try:
             results = self._store(batch.items[start:stop])

@@ -9,6 +9,7 @@ from receiver.domain.accounts import is_included
 from receiver.domain.filters import ALL_JOBS, JobFilter
 from receiver.domain.jobs import JobStatus, derive_job_id
 from receiver.domain.paging import FIRST_PAGE, Cursor, Page, PageRequest
+from receiver.domain.records import record
 from receiver.store.connections import Connection, as_jsonb, row_factory
 from receiver.store.limits import ProviderCapacity
 from receiver.store.statements import build_page_parameters, load_statement
@@ -33,7 +34,7 @@ class Job:
     unmatched: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SilentJob:
     """A job that is due for a poll. `polls` includes this poll, which was claimed at `polled_at`; times are UTC."""
 
@@ -57,7 +58,7 @@ class OverdueJob:
     deadline_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class NextPoll:
     """When a job is polled next: the seconds from now, or None to stop polling."""
 
@@ -159,7 +160,7 @@ def claim_polls(
     """
     cursor = connection.cursor(row_factory=row_factory(SilentJob))
     params = {"capacities": as_jsonb(capacities), "batches": as_jsonb(batches), "leases": as_jsonb(leases)}
-    return cursor.execute(load_statement("claim_polls"), params).fetchall()
+    return cursor.execute(load_statement("claim_polls"), params, binary=True).fetchall()
 
 
 def schedule_polls(connection: Connection, polls: Sequence[NextPoll], other_ids: Collection[UUID]) -> None:

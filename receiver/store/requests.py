@@ -141,7 +141,7 @@ class RequestDetail(Request):
     actions: Sequence[RecordedAction] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AttemptOutcome:
     """The outcome of an attempt, and the decision about its request.
 
@@ -227,8 +227,7 @@ def record_outcomes(connection: Connection, outcomes: Iterable[AttemptOutcome]) 
         Whether every request was updated. A request that has a newer attempt by now is not.
     """
     rows = [_build_outcome_row(outcome) for outcome in outcomes]
-    # Not prepared: a plan made while the tables are small would go on to read them whole.
-    updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)}, prepare=False)
+    updated = connection.execute(load_statement("record_outcomes"), {"outcomes": as_jsonb(rows)})
     return updated.fetchone() == (len(rows),)
 
 
@@ -352,7 +351,7 @@ def send_requests_now(connection: Connection, request_ids: Collection[UUID]) -> 
 
 
 def _change_requests(connection: Connection, statement: str, params: Mapping[str, Any]) -> list[UUID]:
-    # Not prepared, see `record_outcomes`.
+    # Not prepared: a plan made while the tables are small would go on to read them whole.
     return [request_id for (request_id,) in connection.execute(load_statement(statement), params, prepare=False)]
 
 
@@ -360,6 +359,7 @@ def _build_outcome_row(attempt_outcome: AttemptOutcome) -> dict[str, Any]:
     outcome, decision = attempt_outcome.outcome, attempt_outcome.decision
     row: dict[str, Any] = {
         "attempt_id": attempt_outcome.attempt.id,
+        "request_id": attempt_outcome.attempt.request_id,
         "status": decision.status,
         "detail": decision.detail,
         "retry_in": decision.retry_in,

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import RequestStatus
 from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
@@ -26,8 +24,9 @@ ATTENTION_KINDS = (
     "refused",
 )
 """The kinds of rows that need attention: the names of the counts in `Attention`."""
-_MAX_DURATION_JOBS = 2_000
-_MAX_CALLBACK_JOBS = 300
+_DURATION_JOBS, _MAX_DURATION_JOBS, _MIN_DURATION_JOBS = 2_500, 1_000, 10
+_CALLBACK_JOBS, _MAX_CALLBACK_JOBS, _MIN_CALLBACK_JOBS = 1_000, 100, 5
+"""How many jobs are measured: in total, and of one provider and status at most and at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +107,16 @@ class CallbackStats:
 def count_by_provider(connection: Connection) -> Mapping[str, Counts]:
     """Count requests and jobs by status, for each provider."""
     counts: dict[str, Counts] = defaultdict(Counts)
-    params = {"request_statuses": list(RequestStatus), "job_statuses": list(JobStatus)}
-    for provider, kind, status, count in connection.execute(load_statement("count_by_provider"), params, prepare=False):
+    for provider, kind, status, count in connection.execute(load_statement("count_by_provider")):
         provider_counts = counts[provider]
-        (provider_counts.requests if kind == "requests" else provider_counts.jobs)[status] += count
+        (provider_counts.requests if kind == "requests" else provider_counts.jobs)[status] = count
     return counts
 
 
 def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CompletionStats]:
     """Return how long the jobs of providers take, measured over the jobs that ended last."""
-    params = {"names": list(names), "limit": _MAX_DURATION_JOBS}
+    limit = _divide(_DURATION_JOBS, names, _MIN_DURATION_JOBS, _MAX_DURATION_JOBS)
+    params = {"names": list(names), "limit": limit}
     return {
         name: CompletionStats(
             Durations(jobs, *(percentiles or ())), OpenJob(job_id, reference, accepted_at) if job_id else None
@@ -147,7 +146,7 @@ def count_attention(
     """Count what needs attention, by provider; `configured` are the names of all configured providers."""
     cursor = connection.cursor(row_factory=row_factory(Attention))
     params = {"names": list(names), "configured": list(configured)}
-    rows = cursor.execute(load_statement("count_attention"), params, prepare=False).fetchall()
+    rows = cursor.execute(load_statement("count_attention"), params).fetchall()
     refused: dict[str, int] = dict(connection.execute(load_statement("count_refusals"), params, prepare=False))
     return {row.name: replace(row, refused=refused.get(row.name, 0)) for row in rows}
 
@@ -155,7 +154,8 @@ def count_attention(
 def find_callback_stats(connection: Connection, names: Sequence[str]) -> Mapping[str, CallbackStats]:
     """Return how providers call back, measured over the jobs that ended last."""
     cursor = connection.cursor(row_factory=row_factory(CallbackStats))
-    params = {"names": list(names), "limit": _MAX_CALLBACK_JOBS}
+    limit = _divide(_CALLBACK_JOBS, names, _MIN_CALLBACK_JOBS, _MAX_CALLBACK_JOBS)
+    params = {"names": list(names), "limit": limit}
     rows = cursor.execute(load_statement("find_callback_stats"), params, prepare=False).fetchall()
     return {row.name: row for row in rows}
 
@@ -176,3 +176,8 @@ def list_all_jobs(connection: Connection) -> list[tuple[str, str, bool, bool]]:
         (reference, status, disputed, matched)
         for reference, status, disputed, matched in connection.execute(load_statement("list_all_jobs"))
     ]
+
+
+def _divide(total: int, names: Collection[str], at_least: int, at_most: int) -> int:
+    """Divide a number of jobs between providers."""
+    return max(at_least, min(at_most, total // max(len(names), 1)))

@@ -109,5 +109,5 @@ def resolve_requests(
 ) -> list[UUID]:
     """Set the status of those of the requests that are unknown or have a reference conflict, and return their ids."""
     params = {"ids": list(request_ids), "status": status, "detail": detail}
-    # Not prepared, see `record_outcomes`.
+    # Not prepared: a plan made while the tables are small would go on to read them whole.
     return [resolved for (resolved,) in connection.execute(load_statement("resolve_requests"), params, prepare=False)]

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks`: how close the hot paths come to the bare libraries they use.
 
-And how much longer lists take when their tables are large.
+And how much longer everything takes when the database is large.
 """
 
 import sys
@@ -13,14 +13,15 @@ import orjson
 from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
+from tests.benchmarks import followup as followup_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
-from tests.benchmarks import lists as lists_benchmark
+from tests.benchmarks import prune as prune_benchmark
+from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
-from tests.benchmarks.environment import BenchmarkFailed
-from tests.benchmarks.list_results import MAX_RATIO, ListResults
+from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
@@ -76,6 +77,17 @@ def dispatch(*, as_json: bool, **load: int) -> None:
 
 
 @commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--polls", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
+@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Polls at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def followup(*, as_json: bool, **load: int) -> None:
+    """Due polls of jobs sent by the worker and their reports recorded; half of the jobs have finished."""
+    with _report_errors():
+        _print_results(followup_benchmark.compare(followup_benchmark.FollowupLoad(**load)), as_json=as_json)
+
+
+@commands.command()
 @click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 100))
 @click.option(
     "--verifications", default=2_000, show_default=True, type=click.IntRange(10, 1_000_000), help="Per round."
@@ -93,20 +105,36 @@ def verify(*, as_json: bool, **load: int) -> None:
     default=1_000_000,
     show_default=True,
     type=click.IntRange(10_000, 100_000_000),
-    help="Number of jobs in the large table.",
+    help="Number of jobs in the large database.",
 )
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option(
-    "--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Per filter, table and round."
+    "--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Per query, database and round."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def lists(*, as_json: bool, **load: int) -> None:
-    """Pages of every list with every filter from a large table, against the same from a table of 10,000 jobs."""
+def queries(*, as_json: bool, **load: int) -> None:
+    """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
     with _report_errors():
-        results = lists_benchmark.compare(lists_benchmark.ListsLoad(**load))
-        _print_results(results, as_json=as_json)
-        if results.over:
-            raise BenchmarkFailed(f"more than {MAX_RATIO:.0f} times as long: {', '.join(results.over)}")
+        _print_results(queries_benchmark.compare(queries_benchmark.QueriesLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option(
+    "--jobs",
+    default=1_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs to load before.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def prune(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
+    with _report_errors():
+        _print_results(prune_benchmark.compare(prune_benchmark.PruneLoad(**load)), as_json=as_json)
 
 
 @commands.command()
@@ -122,7 +150,7 @@ def submit(*, as_json: bool, **load: int) -> None:
         _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
 
 
-def _print_results(results: Comparison | Contest | VerifyResults | ListResults, *, as_json: bool) -> None:
+def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
     click.echo(results.table())
     if as_json:
         click.echo(orjson.dumps(results.document()))

@@ -1,6 +1,7 @@
 """`dispatch`: queued requests sent by the real worker and their responses recorded, against the bare HTTP client.
 
-Both send the same requests with the same concurrency to the same provider process, in turns.
+Both send the same requests with the same concurrency to the same provider process, in turns. The provider is declared
+in receiver.toml, as a user's is.
 """
 
 import socket
@@ -21,19 +22,51 @@ from receiver.settings import Settings, load_settings
 from receiver.store.connections import Connection, connect
 from receiver.store.requests import NewRequest, submit_requests
 from tests.benchmarks.bare_client import write_requests
+from tests.benchmarks.contests import Contest, Goal, compute_ratio
 from tests.benchmarks.cpu import measure_tree
 from tests.benchmarks.environment import (
-    PROVIDER,
+    SECRET,
     BenchmarkEnvironment,
     BenchmarkFailed,
     describe_machine,
     query,
     start_environment,
 )
-from tests.benchmarks.results import Comparison, Contender, Round
+from tests.benchmarks.results import Contender, Round
 from tests.support import factories
 from tests.support.capabilities import sender_of
 
+MIN_RATIO = 0.60
+PROVIDER = "declared"
+CONFIG = """
+[providers.{name}]
+kind = "declared"
+base_url = "{base_url}"
+auth = {{ scheme = "bearer", secret = "benchmark" }}
+signature = {{ scheme = "standard-webhooks", secrets = ["{secret}"] }}
+max_concurrency = {concurrency}
+
+[providers.{name}.operations.send]
+path = "/v1/messages"
+callback_url = "callback_url"
+idempotency_header = "Idempotency-Key"
+
+[providers.{name}.response]
+items = "items"
+reference = "id"
+code = "code"
+codes = {{ 1801 = "accepted", 1804 = "rejected" }}
+
+[providers.{name}.callback]
+items = "results[]"
+reference = "id"
+status = "state"
+statuses = {{ QUEUED = "in_progress", DELIVERED = "succeeded", UNDELIVERED = "failed" }}
+
+[providers.{name}.poll]
+path = "/v1/messages/{{reference}}"
+first_after = 86400
+"""
 _WARM_UP_REQUESTS = 2_000
 _POLL_INTERVAL_S = 0.02
 _START_TIMEOUT_S = 10.0
@@ -60,7 +93,12 @@ class DispatchLoad:
     concurrency: int
 
 
-def compare(load: DispatchLoad) -> Comparison:
+def format_config(base_url: str, concurrency: int) -> str:
+    """Return the configuration of a declared provider whose API is at `base_url`."""
+    return CONFIG.format(name=PROVIDER, base_url=base_url, concurrency=concurrency, secret=SECRET)
+
+
+def compare(load: DispatchLoad) -> Contest:
     """Run the benchmark.
 
     Raises:
@@ -69,18 +107,22 @@ def compare(load: DispatchLoad) -> Comparison:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1_024))
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        environment = stack.enter_context(start_environment(base_url=origin, concurrency=load.concurrency))
+        config = format_config(origin, load.concurrency)
+        environment = stack.enter_context(start_environment(more_config=config))
         fast_provider = ("-m", "tests.benchmarks.fast_provider", str(listener.fileno()))
         provider = environment.start("provider", fast_provider, pass_fds=[listener.fileno()])
         worker = environment.start("worker", WORKER)
         benchmark = _DispatchBenchmark(environment, load, origin, worker, provider)
         benchmark.run_pair(min(_WARM_UP_REQUESTS, load.requests))
         pairs = [benchmark.run_pair(load.requests) for _ in range(load.rounds)]
-        return Comparison(
+        dispatch_rounds, bare_rounds = zip(*pairs, strict=True)
+        contender, reference = Contender("dispatch", dispatch_rounds), Contender("bare client", bare_rounds)
+        return Contest(
             "dispatch",
             "requests",
-            Contender("dispatch", [dispatch_round for dispatch_round, _ in pairs]),
-            Contender("bare client", [bare_round for _, bare_round in pairs]),
+            [contender, reference],
+            reference,
+            [Goal("rate, of the bare client", compute_ratio(contender, reference).median, MIN_RATIO)],
             {"concurrency": load.concurrency, **benchmark.check_stored()},
             describe_machine(environment.dsn),
         )

@@ -4,10 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 
 from psycopg import sql
 
 from receiver.store.connections import Connection, connect
+from receiver.store.row_counts import count_all_rows
 from tests.support.population import (
     JOB_STATEMENTS,
     REQUEST_STATEMENTS,
@@ -16,9 +18,20 @@ from tests.support.population import (
     insert_rows,
 )
 
-_REQUEST_TABLES = ("requests", "request_metadata", "attempts")
-_JOB_TABLES = ("jobs", "events", "callbacks")
-# Foreign keys are not checked row by row, and sorts of millions of rows stay in memory.
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Statements, and the tables that they fill."""
+
+    statements: Sequence[bytes]
+    tables: Sequence[str]
+
+
+_PARTS = (
+    _Part(REQUEST_STATEMENTS, ("requests", "request_metadata", "attempts")),
+    _Part(JOB_STATEMENTS, ("jobs", "events", "callbacks")),
+)
+# Foreign keys are not checked row by row, rows are counted at the end, and sorts of millions of rows stay in memory.
 _SETTINGS = (
     b"SET LOCAL session_replication_role = replica",
     b"SET LOCAL maintenance_work_mem = '512MB'",
@@ -42,24 +55,28 @@ def load_jobs(dsn: str, jobs: int) -> float:
     with closing(connect(dsn)) as connection:
         with _begin(connection):
             create_samples(connection, jobs)
-            connection.execute(_SUSPEND_INDEXES, {"tables": [*_REQUEST_TABLES, *_JOB_TABLES]})
-        parts = ((REQUEST_STATEMENTS, _REQUEST_TABLES), (JOB_STATEMENTS, _JOB_TABLES))
-        with ThreadPoolExecutor(len(parts)) as executor:
-            futures = [executor.submit(_load_tables, dsn, jobs, *part) for part in parts]
-            for future in futures:
-                future.result()
+            connection.execute(_SUSPEND_INDEXES, {"tables": [table for part in _PARTS for table in part.tables]})
+        with ThreadPoolExecutor() as executor:
+            # Not until both parts are committed: VACUUM leaves out rows that are newer than any running transaction.
+            for load in (_insert_rows, _vacuum):
+                for future in [executor.submit(load, dsn, jobs, part) for part in _PARTS]:
+                    future.result()
         drop_samples(connection)
+        count_all_rows(connection)
     return time.monotonic() - started_at
 
 
-def _load_tables(dsn: str, jobs: int, statements: Sequence[bytes], tables: Sequence[str]) -> None:
+def _insert_rows(dsn: str, jobs: int, part: _Part) -> None:
+    with closing(connect(dsn)) as connection, _begin(connection):
+        for statement in part.statements:
+            insert_rows(connection, statement, jobs)
+        for table in part.tables:
+            connection.execute(sql.SQL("REINDEX TABLE {}").format(sql.Identifier(table)))
+
+
+def _vacuum(dsn: str, _: int, part: _Part) -> None:
     with closing(connect(dsn)) as connection:
-        with _begin(connection):
-            for statement in statements:
-                insert_rows(connection, statement, jobs)
-            for table in tables:
-                connection.execute(sql.SQL("REINDEX TABLE {}").format(sql.Identifier(table)))
-        for table in tables:
+        for table in part.tables:
             connection.execute(sql.SQL("VACUUM (FREEZE, ANALYZE) {}").format(sql.Identifier(table)))
 
 

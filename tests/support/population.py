@@ -95,8 +95,8 @@ _INSERT_REQUESTS = b"""
 INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, deadline_at, due_at, leased_until,
     finished_at, attempts, client, conflict_deadline_at, unknown_since)
 SELECT request_id, provider, operation,
-    jsonb_build_object('client_reference', 'order-' || number, 'to', jsonb_build_array('2348030000000'),
-        'text', 'Your parcel is on its way; it will be with you tomorrow between nine and eleven.'),
+    '{"client_reference": "order-000777", "to": ["2348030000000"],
+        "text": "Your parcel is on its way; it will be with you tomorrow between nine and eleven."}',
     jsonb_build_object('order', number, 'customer', 'customer-' || number %% greatest(%(jobs)s / 20, 1),
         'environment', CASE WHEN variant_draw < 0.99 THEN 'production' ELSE 'test' END, 'vip', variant_draw < 0.001),
     request_status, created_at, created_at + interval '3 days', CASE WHEN request_status = 'queued' THEN created_at END,

@@ -48,8 +48,10 @@ def place_value(
         headers[name.lower()] = value
     elif colon and kind == "query":
         query[name] = value
+    elif len(steps := parse_steps(location)) == 1:
+        body[str(steps[0])] = OwnText(value)
     else:
-        body |= _place(body, parse_steps(location), OwnText(value))
+        body |= _place(body, steps, OwnText(value))
 
 
 @cache

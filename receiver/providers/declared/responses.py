@@ -104,20 +104,22 @@ class ResponseParser:
         reference = self._find_reference(item, document, headers, is_only=is_only)
         uses_request_id = self.uses_request_id and is_only
         has_reference = reference is not None or uses_request_id
-        parsed = ResponseItem(
-            item_status=ItemStatus.ACCEPTED if has_reference else ItemStatus.UNKNOWN,
+        item_status, code = ItemStatus.ACCEPTED if has_reference else ItemStatus.UNKNOWN, None
+        problem = None if has_reference else self._describe_missing_reference(headers, is_only=is_only)
+        if self.code and document is not None:
+            code = find_first_text(self.code, item, document)
+            item_status = find_meaning(self.codes, code) or ItemStatus.UNKNOWN
+            problem = problem if code else f"no code at {_quote_paths(self.code)}"
+        return ResponseItem(
+            item_status=item_status,
             reference=reference,
+            provider_status=code,
+            code=code,
             detail=find_first_text(self.detail, item, document),
             location=self.find_location(item, document, headers),
-            problem=None if has_reference else self._describe_missing_reference(headers, is_only=is_only),
+            problem=problem,
             uses_request_id=uses_request_id,
         )
-        if not self.code or document is None:
-            return parsed
-        code = find_first_text(self.code, item, document)
-        item_status = find_meaning(self.codes, code) or ItemStatus.UNKNOWN
-        problem = parsed.problem if code else f"no code at {_quote_paths(self.code)}"
-        return replace(parsed, item_status=item_status, provider_status=code, code=code, problem=problem)
 
     def _find_reference(self, item: Any, document: Any, headers: Mapping[str, str], *, is_only: bool) -> str | None:
         """Return the reference of an item's job; a reference that is in headers alone is that of the only item."""

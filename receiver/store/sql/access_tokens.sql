@@ -8,10 +8,11 @@ FROM access_tokens WHERE provider = %(provider)s AND fingerprint = %(fingerprint
 
 -- name: lease_token_renewal
 -- Lease the renewal of a token, unless it is leased, was renewed in the meantime, or failed too recently.
-INSERT INTO access_tokens AS stored (provider, fingerprint, lease_id, leased_until)
-VALUES (%(provider)s, %(fingerprint)s, %(lease_id)s, now() + make_interval(secs => %(lease)s))
+INSERT INTO access_tokens AS stored (provider, fingerprint, lease_id, leased_until, retry_at)
+VALUES (%(provider)s, %(fingerprint)s, %(lease_id)s, now() + make_interval(secs => %(lease)s), now())
 ON CONFLICT (provider, fingerprint) DO UPDATE SET lease_id = excluded.lease_id, leased_until = excluded.leased_until
-WHERE stored.version = %(version)s AND stored.leased_until <= now() AND stored.retry_at <= now()
+WHERE stored.version = %(version)s AND stored.leased_until <= excluded.retry_at
+    AND stored.retry_at <= excluded.retry_at
 RETURNING version
 
 -- name: save_access_token

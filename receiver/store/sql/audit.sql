@@ -126,22 +126,25 @@ SELECT id FROM requests WHERE id = ANY(%(ids)s) ORDER BY id FOR UPDATE
 -- acted on it. A lease that ends now lets the sweep for lost attempts decide. A reference conflict that was not flagged
 -- waits for an operator from now on. Insert a notification for each accepted
 -- request.
-WITH repaired_requests AS (
+WITH input AS MATERIALIZED (
+    SELECT input.*, now() AS repaired_at, now() + interval '3 days' AS conflict_ends_at
+    FROM jsonb_to_recordset(%(requests)s::jsonb) AS input(
+        id uuid, status text, attempts integer, detail text, lease_ends boolean, reference_conflict boolean)
+),
+repaired_requests AS (
     UPDATE requests SET
         status = coalesce(input.status, requests.status),
         attempts = coalesce(input.attempts, requests.attempts),
         failures = least(failures, coalesce(input.attempts, requests.attempts)),
         ambiguous = ambiguous OR coalesce(input.status = 'unknown', false),
         detail = CASE WHEN input.detail IS NULL THEN requests.detail
-            ELSE concat_ws('; last: ', input.detail, requests.detail) END,
+            ELSE input.detail || coalesce('; last: ' || requests.detail, '') END,
         due_at = CASE WHEN input.status IS NULL THEN due_at END,
         next_lookup_at = CASE WHEN input.status IS NULL THEN next_lookup_at END,
         lookup_count = CASE WHEN input.status IS NULL THEN lookup_count ELSE 0 END,
-        leased_until = CASE WHEN input.lease_ends THEN now() WHEN input.status IS NULL THEN leased_until END,
-        conflict_deadline_at = CASE WHEN input.reference_conflict THEN now() + interval '3 days'
-            ELSE conflict_deadline_at END
-    FROM jsonb_to_recordset(%(requests)s::jsonb) AS input(
-        id uuid, status text, attempts integer, detail text, lease_ends boolean, reference_conflict boolean)
+        leased_until = CASE WHEN input.lease_ends THEN repaired_at WHEN input.status IS NULL THEN leased_until END,
+        conflict_deadline_at = CASE WHEN input.reference_conflict THEN conflict_ends_at ELSE conflict_deadline_at END
+    FROM input
     WHERE requests.id = input.id
     RETURNING requests.id, requests.notify_url, input.status
 )

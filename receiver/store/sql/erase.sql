@@ -1,12 +1,13 @@
 -- name: erase_payloads
 -- Erase the payloads of requests. Those that may be sent again keep theirs.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests
+    SELECT id, coalesce(erased_at, now()) AS erased_at FROM requests
     WHERE id = ANY(%(ids)s) AND payload IS NOT NULL AND status NOT IN ('queued', 'sending', 'unknown')
     ORDER BY id FOR NO KEY UPDATE
 )
-UPDATE requests SET payload = NULL, erased_at = coalesce(erased_at, now())
-WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
+UPDATE requests SET payload = NULL, erased_at = locked_requests.erased_at
+FROM locked_requests
+WHERE requests.id = locked_requests.id
 
 -- name: erase_responses
 -- Erase what the provider responded to the attempts of requests, except for the status.

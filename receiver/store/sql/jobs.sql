@@ -99,14 +99,15 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- next poll, should this worker die; the result of this poll replaces it. See `open_capacities` for the providers that
 -- are skipped.
 WITH provider_limits AS (
-    SELECT capacity.provider, batch.size, capacity.free * batch.size AS max_jobs
+    SELECT capacity.provider, batch.size, capacity.free * batch.size AS max_jobs,
+        now() + make_interval(secs => (%(leases)s::jsonb ->> capacity.provider)::double precision) AS lease_ends_at
     FROM open_capacities(%(capacities)s::jsonb) AS capacity
     CROSS JOIN LATERAL (
         SELECT coalesce((%(batches)s::jsonb ->> capacity.provider)::integer, 1) AS size
     ) AS batch
 ),
 due_jobs AS (
-    SELECT job.id, provider_limits.max_jobs,
+    SELECT job.id, provider_limits.max_jobs, provider_limits.lease_ends_at, now() AS polled_at,
         sum(CASE WHEN job.location IS NULL THEN 1 ELSE provider_limits.size END)
             OVER (PARTITION BY provider_limits.provider ORDER BY job.poll_at, job.id) AS used
     FROM provider_limits CROSS JOIN LATERAL (
@@ -115,10 +116,10 @@ due_jobs AS (
         FOR UPDATE SKIP LOCKED
     ) AS job
 )
-UPDATE jobs SET poll_at = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision),
-    polls = polls + 1
-WHERE id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
-RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at, now() AS polled_at
+UPDATE jobs SET poll_at = lease_ends_at, polls = polls + 1
+FROM due_jobs
+WHERE jobs.id = due_jobs.id AND jobs.id = ANY(ARRAY(SELECT due_jobs.id FROM due_jobs WHERE used <= max_jobs))
+RETURNING jobs.id, provider, reference, location, polls, accepted_at, deadline_at, polled_at
 
 -- name: schedule_polls
 -- Set when jobs are polled next, in `next_in` seconds from now; null stops polling. Lock these jobs, and the jobs
@@ -127,11 +128,12 @@ WITH input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(polls)s::jsonb) AS poll(id uuid, next_in double precision)
 ),
 locked_jobs AS MATERIALIZED (
-    SELECT jobs.id, input.id IS NOT NULL AS scheduled, next_in FROM jobs LEFT JOIN input USING (id)
+    SELECT jobs.id, input.id IS NOT NULL AS scheduled, now() + make_interval(secs => next_in) AS next_poll_at
+    FROM jobs LEFT JOIN input USING (id)
     WHERE jobs.id = ANY(ARRAY(SELECT input.id FROM input) || %(other_ids)s::uuid[])
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
-UPDATE jobs SET poll_at = now() + make_interval(secs => locked_jobs.next_in)
+UPDATE jobs SET poll_at = locked_jobs.next_poll_at
 FROM locked_jobs WHERE jobs.id = locked_jobs.id AND locked_jobs.scheduled AND poll_at IS NOT NULL
 
 -- name: schedule_polls_now

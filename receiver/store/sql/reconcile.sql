@@ -113,7 +113,7 @@ merged_jobs AS (
             WHERE late.job_id = job.id
                 AND (late.source = 'callback' AND late.received_at >= job.superseded_at
                     OR late.source <> 'callback' AND late.request_id IS NOT NULL))
-        THEN raise_conflict('the reference of job ' || job.id || ' names another job now')
+        THEN raise_conflict('the reference of job ' || job.id::text || ' names another job now')
         ELSE excluded.precedence > job.precedence
             OR (excluded.precedence = job.precedence AND excluded.precedence <> 60
                 AND (job.decided_at, job.decided_position, job.decided_by)

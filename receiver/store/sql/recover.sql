@@ -15,7 +15,9 @@ ORDER BY created_at, id LIMIT %(limit)s
 -- notification for each accepted one. Lock the requests in the global order. `lookup_delays` holds, for each provider
 -- that supports lookups, the seconds until the first lookup. Return the numbers of unknown and of accepted requests.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id, known_accepted FROM requests
+    SELECT id, known_accepted, now() AS recovered_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
+    FROM requests
     WHERE id = ANY(%(ids)s) AND status IN ('queued', 'sending') AND (due_at < %(before)s OR EXISTS (
         SELECT FROM attempts WHERE request_id = requests.id AND started_at < %(before)s AND finished_at IS NULL))
     ORDER BY id FOR NO KEY UPDATE
@@ -35,20 +37,19 @@ accepted_requests AS MATERIALIZED (
 recovered_requests AS (
     UPDATE requests SET
         status = CASE WHEN is_accepted THEN 'accepted' ELSE 'unknown' END,
-        detail = CASE WHEN is_accepted THEN concat_ws('; ', detail, 'accepted: one of its jobs is known')
-            ELSE concat_ws('; ', concat_ws('; last: ', %(detail)s::text, detail),
-                CASE WHEN %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END) END,
+        detail = CASE WHEN is_accepted THEN coalesce(detail || '; ', '') || 'accepted: one of its jobs is known'
+            ELSE %(detail)s::text || coalesce('; last: ' || detail, '')
+                || CASE WHEN first_lookup_at IS NOT NULL THEN '; a lookup is scheduled' ELSE '' END END,
         due_at = NULL,
         leased_until = NULL,
         ambiguous = true,
         known_accepted = is_accepted,
-        next_lookup_at = CASE WHEN NOT is_accepted
-            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
-        unknown_since = CASE WHEN NOT is_accepted THEN now() END,
+        next_lookup_at = CASE WHEN NOT is_accepted THEN first_lookup_at END,
+        unknown_since = CASE WHEN NOT is_accepted THEN recovered_at END,
         lookup_count = 0,
         not_found = 0
     FROM (
-        SELECT locked_requests.id AS request_id,
+        SELECT locked_requests.id AS request_id, recovered_at, first_lookup_at,
             locked_requests.known_accepted OR accepted_requests.id IS NOT NULL AS is_accepted
         FROM locked_requests LEFT JOIN accepted_requests USING (id)
     ) AS input

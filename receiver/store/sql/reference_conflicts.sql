@@ -2,7 +2,7 @@
 -- Append to requests' details that their references belong to other requests. An accepted request waits for an operator
 -- until `deadline_at`; any other status needs no operator, or shows that it does. The requests are locked already.
 UPDATE requests SET
-    detail = concat_ws('; ', requests.detail, conflict.detail),
+    detail = coalesce(requests.detail || '; ', '') || conflict.detail,
     conflict_deadline_at = CASE WHEN status = 'accepted'
         THEN greatest(requests.conflict_deadline_at, conflict.deadline_at) END
 FROM jsonb_to_recordset(%(conflicts)s::jsonb) AS conflict(request_id uuid, detail text, deadline_at timestamptz)
@@ -14,12 +14,12 @@ WHERE requests.id = conflict.request_id
 WITH expired_requests AS (
     UPDATE requests SET
         status = CASE WHEN expired.has_job THEN 'accepted' ELSE 'failed' END,
-        detail = concat_ws('; ', requests.detail, 'its deadline passed before an operator resolved it'),
+        detail = coalesce(requests.detail || '; ', '') || 'its deadline passed before an operator resolved it',
         ambiguous = true,
-        finished_at = CASE WHEN NOT expired.has_job THEN now() END,
+        finished_at = CASE WHEN NOT expired.has_job THEN expired_at END,
         conflict_deadline_at = NULL
     FROM (
-        SELECT id, EXISTS (SELECT FROM jobs WHERE request_id = requests.id) AS has_job
+        SELECT id, now() AS expired_at, EXISTS (SELECT FROM jobs WHERE request_id = requests.id) AS has_job
         FROM requests WHERE conflict_deadline_at <= now()
         ORDER BY conflict_deadline_at LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED

@@ -57,7 +57,10 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- priorities are due or wait for a later time. The nested loop reads the priorities in the order of the series and ends
 -- at the limit: no row is locked that is not claimed.
 WITH due_requests AS (
-    SELECT request.id, now() - request.due_at AS overdue
+    SELECT request.id, now() AS started_at, now() - request.due_at AS overdue,
+        now() + make_interval(secs => (%(leases)s::jsonb ->> capacity.provider)::double precision) AS lease_ends_at,
+        encode(substr(sha256(convert_to(%(claim_id)s::uuid::text || request.id::text, 'UTF8')), 1, 16),
+            'hex')::uuid AS attempt_id
     FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
         SELECT candidate.id, candidate.due_at
         FROM generate_series(9, 0, -1) AS level(priority) CROSS JOIN LATERAL (
@@ -71,21 +74,20 @@ WITH due_requests AS (
     ) AS request
 ),
 claimed_requests AS (
-    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1,
-        leased_until = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision)
-    WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
-    RETURNING requests.*, encode(substr(sha256(convert_to(%(claim_id)s::uuid::text || requests.id::text, 'UTF8')), 1, 16),
-        'hex')::uuid AS attempt_id
+    UPDATE requests SET status = 'sending', due_at = NULL, attempts = attempts + 1, leased_until = lease_ends_at
+    FROM due_requests
+    WHERE requests.id = due_requests.id AND requests.id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
+    RETURNING requests.*, attempt_id, started_at, overdue
 ),
 inserted_attempts AS (
     INSERT INTO attempts (id, request_id, number, started_at)
-    SELECT attempt_id, id, attempts, now() FROM claimed_requests
+    SELECT attempt_id, id, attempts, started_at FROM claimed_requests
 )
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    now() AS started_at, notify_url IS NOT NULL AS notify, notify_events,
+    started_at, notify_url IS NOT NULL AS notify, notify_events,
     extract(epoch FROM overdue)::double precision AS overdue
-FROM claimed_requests JOIN due_requests USING (id)
-ORDER BY priority DESC, due_requests.overdue DESC, request_id
+FROM claimed_requests
+ORDER BY priority DESC, claimed_requests.overdue DESC, request_id
 
 -- name: find_claimed_attempts
 -- Return the attempts of claims whose lease has not expired and that have no outcome.
@@ -115,45 +117,54 @@ FOR UPDATE OF requests SKIP LOCKED
 -- failed. An unknown request is looked up in `first_lookup_after` seconds, or never if that is null. Lock all the
 -- requests in the global order, whether they are updated or not, because later statements of the transaction may update
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
--- must count once.
+-- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
-        attempt_id uuid, response_status smallint, response_headers jsonb, response_body text, error text,
-        status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
+    SELECT *, now() AS recorded_at, now() + make_interval(secs => retry_in) AS retry_at,
+        now() + make_interval(secs => first_lookup_after) AS first_lookup_at
+    FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+        attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
+        error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
 ),
 locked_requests AS MATERIALIZED (
-    SELECT requests.id, input.detail, retry_in, first_lookup_after, input.ambiguous,
-        attempts.number, counts_as_attempt AND attempts.finished_at IS NULL AS counts_as_attempt,
-        CASE WHEN requests.known_accepted
-                AND (input.status IN ('queued', 'unknown', 'failed') OR input.response_status = 409)
-            THEN 'accepted' ELSE input.status END AS new_status
-    FROM input JOIN attempts ON attempts.id = input.attempt_id JOIN requests ON requests.id = attempts.request_id
-    ORDER BY requests.id
-    FOR NO KEY UPDATE OF requests, attempts
+    SELECT id, known_accepted FROM requests WHERE id = ANY(ARRAY(SELECT input.request_id FROM input))
+    ORDER BY id FOR NO KEY UPDATE
+),
+locked_attempts AS MATERIALIZED (
+    SELECT id, number, finished_at FROM attempts WHERE id = ANY(ARRAY(SELECT input.attempt_id FROM input))
+        AND (SELECT count(*) FROM locked_requests) >= 0 -- the requests first
+    FOR NO KEY UPDATE
+),
+outcomes AS MATERIALIZED (
+    SELECT input.*, number, counts_as_attempt AND finished_at IS NULL AS is_counted,
+        CASE WHEN known_accepted AND (status IN ('queued', 'unknown', 'failed') OR response_status = 409)
+            THEN 'accepted' ELSE status END AS new_status
+    FROM input JOIN locked_attempts ON locked_attempts.id = attempt_id
+        JOIN locked_requests ON locked_requests.id = request_id
 ),
 updated_attempts AS (
-    UPDATE attempts SET finished_at = now(), response_status = input.response_status,
-        response_headers = input.response_headers, response_body = decode(input.response_body, 'base64'),
-        error = input.error
-    FROM input WHERE attempts.id = input.attempt_id AND attempts.finished_at IS NULL
+    UPDATE attempts SET finished_at = recorded_at, response_status = outcome.response_status,
+        response_headers = outcome.response_headers, response_body = decode(outcome.response_body, 'base64'),
+        error = outcome.error
+    FROM outcomes AS outcome
+    WHERE attempts.id = outcome.attempt_id AND attempts.finished_at IS NULL
 ),
 updated_requests AS (
     UPDATE requests SET
-        status = outcome.new_status,
-        detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
-            THEN concat_ws('; ', outcome.detail, 'a lookup is scheduled') ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN now() + make_interval(secs => retry_in) END,
+        status = new_status,
+        detail = CASE WHEN new_status = 'unknown' AND first_lookup_at IS NOT NULL
+            THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
+        due_at = CASE WHEN new_status = 'queued' THEN retry_at END,
         leased_until = NULL,
-        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN now() END,
-        failures = failures + outcome.counts_as_attempt::integer,
+        finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
+        failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown' THEN now() + make_interval(secs => first_lookup_after) END,
-        unknown_since = CASE WHEN new_status = 'unknown' THEN now() END,
+        next_lookup_at = CASE WHEN new_status = 'unknown' THEN first_lookup_at END,
+        unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0
-    FROM locked_requests AS outcome
-    WHERE requests.id = outcome.id
+    FROM outcomes AS outcome
+    WHERE requests.id = outcome.request_id
         AND requests.attempts = outcome.number
         AND requests.status IN ('sending', 'queued', 'unknown')
     RETURNING requests.id, requests.notify_url, requests.status
@@ -169,23 +180,27 @@ SELECT count(*) FROM updated_requests
 -- End queued requests whose deadline has passed, and return their ids. A request that the provider may have acted on
 -- becomes unknown instead of failed. `lookup_delays` holds, for each provider that supports lookups, the seconds until
 -- the first lookup.
-WITH expired_requests AS (
+WITH locked_requests AS MATERIALIZED (
+    SELECT id, now() AS expired_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
+    FROM requests WHERE status = 'queued' AND deadline_at <= now()
+    ORDER BY deadline_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+),
+expired_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'failed' END,
-        detail = concat_ws('; ', concat_ws('; last: ', 'deadline passed', detail),
-            CASE WHEN ambiguous AND %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END),
+        detail = 'deadline passed' || coalesce('; last: ' || detail, '')
+            || CASE WHEN ambiguous AND first_lookup_at IS NOT NULL THEN '; a lookup is scheduled' ELSE '' END,
         due_at = NULL,
-        finished_at = CASE WHEN NOT ambiguous THEN now() END,
-        next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
-        unknown_since = CASE WHEN ambiguous THEN now() END,
+        finished_at = CASE WHEN NOT ambiguous THEN expired_at END,
+        next_lookup_at = CASE WHEN ambiguous THEN first_lookup_at END,
+        unknown_since = CASE WHEN ambiguous THEN expired_at END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM requests WHERE status = 'queued' AND deadline_at <= now()
-        ORDER BY deadline_at LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED))
-    RETURNING id, notify_url, finished_at
+    FROM locked_requests
+    WHERE requests.id = locked_requests.id AND requests.id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
+    RETURNING requests.id, notify_url, finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
@@ -281,23 +296,25 @@ LIMIT 1
 -- earlier attempt becomes unknown instead. `lookup_delays` holds, for each provider that supports lookups, the seconds
 -- until the first lookup.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
+    SELECT id, now() AS cancelled_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
+    FROM requests WHERE id = ANY(%(ids)s) AND status = 'queued' ORDER BY id FOR NO KEY UPDATE
 ),
 cancelled_requests AS (
     UPDATE requests SET
         status = CASE WHEN ambiguous THEN 'unknown' ELSE 'cancelled' END,
         detail = CASE WHEN NOT ambiguous THEN 'cancelled'
-            ELSE concat_ws('; ', 'cancelled, but the provider may have acted on an earlier attempt',
-                CASE WHEN %(lookup_delays)s::jsonb ? provider THEN 'a lookup is scheduled' END) END,
+            ELSE 'cancelled, but the provider may have acted on an earlier attempt'
+                || CASE WHEN first_lookup_at IS NOT NULL THEN '; a lookup is scheduled' ELSE '' END END,
         due_at = NULL,
-        finished_at = CASE WHEN NOT ambiguous THEN now() END,
-        next_lookup_at = CASE WHEN ambiguous
-            THEN now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) END,
-        unknown_since = CASE WHEN ambiguous THEN now() END,
+        finished_at = CASE WHEN NOT ambiguous THEN cancelled_at END,
+        next_lookup_at = CASE WHEN ambiguous THEN first_lookup_at END,
+        unknown_since = CASE WHEN ambiguous THEN cancelled_at END,
         lookup_count = 0,
         not_found = 0
-    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
-    RETURNING id, notify_url, finished_at
+    FROM locked_requests
+    WHERE requests.id = locked_requests.id
+    RETURNING requests.id, notify_url, finished_at
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id)
@@ -311,7 +328,9 @@ SELECT id FROM cancelled_requests
 -- have acted on an earlier attempt. `deadlines` holds the seconds until the new deadline by provider; requests of other
 -- providers stay as they are.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests
+    SELECT id, now() AS retried_at,
+        now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) AS next_deadline_at
+    FROM requests
     WHERE id = ANY(%(ids)s) AND status IN ('rejected', 'failed', 'unknown', 'cancelled') AND payload IS NOT NULL
         AND %(deadlines)s::jsonb ? provider
     ORDER BY id FOR NO KEY UPDATE
@@ -321,14 +340,14 @@ UPDATE requests SET
     detail = NULL,
     failures = 0,
     ambiguous = ambiguous OR status = 'unknown',
-    due_at = now(),
-    deadline_at = CASE WHEN deadline_at > now() THEN deadline_at
-        ELSE now() + make_interval(secs => (%(deadlines)s::jsonb ->> provider)::double precision) END,
+    due_at = retried_at,
+    deadline_at = CASE WHEN deadline_at > retried_at THEN deadline_at ELSE next_deadline_at END,
     finished_at = NULL,
     known_accepted = false,
     next_lookup_at = NULL
-WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
-RETURNING id
+FROM locked_requests
+WHERE requests.id = locked_requests.id
+RETURNING requests.id
 
 -- name: send_requests_now
 -- Make those of the requests that are queued due now. Requests that are due already keep their place. Return their ids.

@@ -65,7 +65,7 @@ locked_requests AS MATERIALIZED (
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ),
 examined_requests AS MATERIALIZED (
-    SELECT id, created_at,
+    SELECT id, now() + least(interval '1 hour', greatest(interval '5 seconds', (now() - created_at) / 8)) AS next_check_at,
         make_interval(secs => %(seconds)s::double precision)
             + CASE WHEN status = 'accepted' THEN job.finished_at ELSE locked_requests.finished_at END AS expires_at
     FROM locked_requests LEFT JOIN LATERAL (
@@ -74,8 +74,7 @@ examined_requests AS MATERIALIZED (
     ) AS job ON locked_requests.status = 'accepted'
 ),
 postponed_rows AS (
-    UPDATE retention_queue SET check_at = coalesce(expires_at, now() + least(interval '1 hour',
-        greatest(interval '5 seconds', (now() - created_at) / 8)))
+    UPDATE retention_queue SET check_at = coalesce(expires_at, next_check_at)
     FROM examined_requests
     WHERE kind = %(kind)s AND request_id = examined_requests.id AND (expires_at IS NULL OR expires_at > now())
 ),

@@ -1,22 +1,7 @@
 -- name: count_by_provider
--- Return the number of requests and jobs by provider and status. Each status is counted along the index of its list,
--- which is a tenth of the size of the table. A provider may have several rows of the same status.
-SELECT provider, 'requests', status, number
-FROM operations_with_requests AS source
-CROSS JOIN unnest(%(request_statuses)s::text[]) AS candidate(status)
-CROSS JOIN LATERAL (
-    SELECT count(*) AS number FROM requests
-    WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
-) AS total
-WHERE number > 0
-UNION ALL
-SELECT provider, 'jobs', status, number
-FROM providers_with_jobs AS source
-CROSS JOIN unnest(%(job_statuses)s::text[]) AS candidate(status)
-CROSS JOIN LATERAL (
-    SELECT count(*) AS number FROM jobs WHERE provider = source.provider AND status = candidate.status
-) AS total
-WHERE number > 0
+-- Return the number of requests and jobs by provider and status.
+SELECT provider, kind, status, total FROM current_row_counts
+WHERE kind IN ('requests', 'jobs') AND total > 0
 
 -- name: find_completion_stats
 -- Return for each of the named providers the percentiles of the seconds from acceptance to the final status, over the
@@ -60,32 +45,22 @@ UNION SELECT provider FROM providers_with_callbacks
 ORDER BY provider
 
 -- name: count_attention
--- Return for each of the named providers how many rows need attention, by kind. Each kind is counted separately along
--- the index of its list, so that the cost is proportional to the count. Queued requests and open jobs need attention if
--- their provider is not one of the `configured` ones: nothing is sent, polled or received for them.
+-- Return for each of the named providers how many rows need attention, by kind. Queued requests and open jobs need
+-- attention if their provider is not one of the `configured` ones: nothing is sent, polled or received for them.
 SELECT provider.name AS name,
-    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND request_id IS NULL) AS unmatched,
-    (SELECT count(*) FROM callbacks WHERE callbacks.provider = provider.name AND verdict = 'unmapped') AS unmapped,
-    (SELECT count(*) FROM callbacks WHERE callbacks.provider = provider.name AND verdict = 'invalid') AS invalid,
-    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND disputed) AS disputed,
-    (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'unresolved') AS unresolved,
-    (SELECT count(*) FROM operations_with_requests AS source CROSS JOIN LATERAL (
-        SELECT FROM requests
-        WHERE requests.provider = source.provider AND requests.operation = source.operation
-            AND status = 'unknown') AS request
-        WHERE source.provider = provider.name) AS unknown,
-    (SELECT count(*) FROM requests
-        WHERE requests.provider = provider.name AND conflict_deadline_at IS NOT NULL) AS reference_conflict,
-    CASE WHEN provider.name = ANY(%(configured)s::text[]) THEN 0 ELSE
-        (SELECT count(*) FROM operations_with_requests AS source CROSS JOIN LATERAL (
-            SELECT FROM requests
-            WHERE requests.provider = source.provider AND requests.operation = source.operation
-                AND status = 'queued') AS request
-            WHERE source.provider = provider.name)
-        + (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'accepted')
-        + (SELECT count(*) FROM jobs WHERE jobs.provider = provider.name AND status = 'in_progress')
-    END AS unconfigured
+    coalesce(sum(unmatched), 0)::bigint AS unmatched,
+    coalesce(sum(total) FILTER (WHERE kind = 'callbacks' AND status = 'unmapped'), 0)::bigint AS unmapped,
+    coalesce(sum(total) FILTER (WHERE kind = 'callbacks' AND status = 'invalid'), 0)::bigint AS invalid,
+    coalesce(sum(disputed), 0)::bigint AS disputed,
+    coalesce(sum(total) FILTER (WHERE kind = 'jobs' AND status = 'unresolved'), 0)::bigint AS unresolved,
+    coalesce(sum(total) FILTER (WHERE kind = 'requests' AND status = 'unknown'), 0)::bigint AS unknown,
+    coalesce(sum(reference_conflict), 0)::bigint AS reference_conflict,
+    coalesce(sum(total) FILTER (WHERE NOT provider.name = ANY(%(configured)s::text[]) AND (
+        kind = 'requests' AND status = 'queued'
+        OR kind = 'jobs' AND status IN ('accepted', 'in_progress'))), 0)::bigint AS unconfigured
 FROM unnest(%(names)s::text[]) AS provider(name)
+LEFT JOIN current_row_counts AS counts ON counts.provider = provider.name
+GROUP BY provider.name
 
 -- name: find_callback_stats
 -- Return for each of the named providers when it last called back, the number of its recently ended jobs, and how many
@@ -114,7 +89,7 @@ FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
 ) AS recent
 
 -- name: count_by_status
--- Return the number of requests and jobs by status.
+-- Return the number of requests and jobs by status. Only for the small database of a demonstration.
 SELECT 'request', status, count(*) FROM requests GROUP BY status
 UNION ALL
 SELECT 'job', status, count(*) FROM jobs GROUP BY status

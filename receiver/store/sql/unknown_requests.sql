@@ -9,32 +9,37 @@ WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR ope
 -- capacity. The end of the lease is the time of the next lookup, should this worker die; the result of this lookup
 -- replaces it. See `open_capacities` for the providers that are skipped.
 WITH due_requests AS (
-    SELECT request.id FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
+    SELECT request.id, now() AS claimed_at,
+        now() + make_interval(secs => (%(leases)s::jsonb ->> capacity.provider)::double precision) AS lease_ends_at
+    FROM open_capacities(%(capacities)s::jsonb) AS capacity CROSS JOIN LATERAL (
         SELECT id FROM requests WHERE provider = capacity.provider AND next_lookup_at <= now()
         ORDER BY next_lookup_at LIMIT capacity.free
         FOR UPDATE SKIP LOCKED
     ) AS request
 )
-UPDATE requests SET
-    next_lookup_at = now() + make_interval(secs => (%(leases)s::jsonb ->> provider)::double precision),
-    lookup_count = lookup_count + 1
-WHERE id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
-RETURNING id, provider, operation, payload, failures, lookup_count, not_found, unknown_since, deadline_at,
-    notify_url IS NOT NULL AS notify, notify_events, now() AS at
+UPDATE requests SET next_lookup_at = lease_ends_at, lookup_count = lookup_count + 1
+FROM due_requests
+WHERE requests.id = due_requests.id AND requests.id = ANY(ARRAY(SELECT due_requests.id FROM due_requests))
+RETURNING requests.id, provider, operation, payload, failures, lookup_count, not_found, unknown_since, deadline_at,
+    notify_url IS NOT NULL AS notify, notify_events, claimed_at AS at
 
 -- name: resume_lookups
 -- Schedule lookups of requests that became unknown while their provider did not support lookups. `lookup_delays` holds,
 -- for each provider that supports lookups now, the seconds until the first lookup.
-UPDATE requests SET
-    next_lookup_at = now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision),
-    unknown_since = now(),
-    detail = concat_ws('; ', detail, 'a lookup is scheduled')
-WHERE id = ANY(ARRAY(
-    SELECT requests.id
+WITH locked_requests AS MATERIALIZED (
+    SELECT requests.id, now() AS resumed_at,
+        now() + make_interval(secs => (%(lookup_delays)s::jsonb ->> provider)::double precision) AS first_lookup_at
     FROM operations_with_requests AS source JOIN requests USING (provider, operation)
     WHERE %(lookup_delays)s::jsonb ? source.provider AND status = 'unknown' AND next_lookup_at IS NULL
         AND lookup_count = 0
-    FOR UPDATE OF requests SKIP LOCKED))
+    FOR UPDATE OF requests SKIP LOCKED
+)
+UPDATE requests SET
+    next_lookup_at = first_lookup_at,
+    unknown_since = resumed_at,
+    detail = coalesce(detail || '; ', '') || 'a lookup is scheduled'
+FROM locked_requests
+WHERE requests.id = locked_requests.id AND requests.id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
 
 -- name: record_lookup_results
 -- Record the results of lookups: settle unknown requests, or schedule the next lookup in `next_in` seconds; null ends
@@ -47,17 +52,18 @@ WITH input AS MATERIALIZED (
         absent boolean)
 ),
 locked_requests AS MATERIALIZED (
-    SELECT input.* FROM input JOIN requests USING (id)
+    SELECT input.*, now() AS recorded_at, now() + make_interval(secs => next_in) AS next_at
+    FROM input JOIN requests USING (id)
     WHERE requests.id = ANY(ARRAY(SELECT input.id FROM input))
     ORDER BY requests.id FOR NO KEY UPDATE OF requests
 ),
 updated_requests AS (
     UPDATE requests SET
         status = result.status,
-        detail = concat_ws('; ', requests.detail, result.detail),
-        next_lookup_at = CASE WHEN result.status = 'unknown' THEN now() + make_interval(secs => next_in) END,
-        due_at = CASE WHEN result.status = 'queued' THEN now() END,
-        finished_at = CASE WHEN result.status IN ('completed', 'rejected', 'failed') THEN now() END,
+        detail = coalesce(requests.detail || '; ' || result.detail, requests.detail, result.detail),
+        next_lookup_at = CASE WHEN result.status = 'unknown' THEN next_at END,
+        due_at = CASE WHEN result.status = 'queued' THEN recorded_at END,
+        finished_at = CASE WHEN result.status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
         not_found = requests.not_found + absent::integer
     FROM locked_requests AS result
     WHERE requests.id = result.id AND requests.id = ANY(ARRAY(SELECT input.id FROM input))
@@ -100,7 +106,7 @@ WITH accepted_requests AS (
     UPDATE requests SET
         status = CASE WHEN status = 'sending' THEN 'sending' ELSE 'accepted' END,
         detail = CASE WHEN status = 'sending' THEN detail
-            ELSE concat_ws('; ', detail, 'accepted: one of its jobs is known') END,
+            ELSE coalesce(detail || '; ', '') || 'accepted: one of its jobs is known' END,
         due_at = NULL,
         next_lookup_at = NULL,
         known_accepted = true
@@ -115,7 +121,8 @@ SELECT id FROM accepted_requests WHERE notify_url IS NOT NULL AND status = 'acce
 -- Set the status of those of the requests that are unknown or have a reference conflict, as an operator decided, and
 -- insert a notification for each. Return their ids.
 WITH locked_requests AS MATERIALIZED (
-    SELECT id FROM requests WHERE id = ANY(%(ids)s) AND (status = 'unknown' OR conflict_deadline_at IS NOT NULL)
+    SELECT id, CASE WHEN %(status)s <> 'accepted' THEN now() END AS resolved_at
+    FROM requests WHERE id = ANY(%(ids)s) AND (status = 'unknown' OR conflict_deadline_at IS NOT NULL)
     ORDER BY id FOR NO KEY UPDATE
 ),
 resolved_requests AS (
@@ -123,10 +130,11 @@ resolved_requests AS (
         status = %(status)s,
         detail = %(detail)s,
         next_lookup_at = NULL,
-        finished_at = CASE WHEN %(status)s <> 'accepted' THEN now() END,
+        finished_at = resolved_at,
         conflict_deadline_at = NULL
-    WHERE id = ANY(ARRAY(SELECT locked_requests.id FROM locked_requests))
-    RETURNING id, notify_url
+    FROM locked_requests
+    WHERE requests.id = locked_requests.id
+    RETURNING requests.id, notify_url
 ),
 notifications AS (
     INSERT INTO notification_outbox (request_id) SELECT id FROM resolved_requests WHERE notify_url IS NOT NULL

@@ -320,7 +320,7 @@ ROWS = {
     "a read timeout, hold": unknown(stay_silent, None, "no response: ", via="impatient-hold"),
     "a read timeout, retry": then_accepted(stay_silent, responses=(None,), via="impatient-retry"),
     "a response byte by byte, hold": unknown(
-        Reply(raw=send_slowly()), None, "no response: timed out after 1 s", via="impatient-hold"
+        Reply(raw=send_slowly()), None, "no response: timed out after 0.7 s", via="impatient-hold"
     ),
     "a dropped connection, hold": unknown(DROP, None, "no response: "),
     "a dropped connection, retry": then_accepted(DROP, responses=(None,), via="retry"),

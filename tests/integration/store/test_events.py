@@ -143,3 +143,15 @@ def test_page_of_large_callback_reads_only_its_own_rows(connection: Connection) 
     plan = explain(connection, statements[0])
     assert plan.indexes == {"events_callback_position_idx"}, plan.text
     assert plan.rows <= LARGE_COUNT, plan.text
+
+
+def test_event_may_be_inserted_before_its_job(connection: Connection) -> None:
+    reconcile(connection, [event("ref-1", at=1)])
+    with connection.transaction():
+        connection.execute("CREATE TEMPORARY TABLE jobs_of_test ON COMMIT DROP AS SELECT * FROM jobs")
+        connection.execute("DELETE FROM jobs")
+        connection.execute(
+            "INSERT INTO events (job_id, key, source, precedence, received_at, position)"
+            " SELECT id, gen_random_uuid(), 'poll', 0, now(), 0 FROM jobs_of_test"
+        )
+        connection.execute("INSERT INTO jobs SELECT * FROM jobs_of_test")
