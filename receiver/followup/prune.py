@@ -1,9 +1,11 @@
 """Removal of finished work in batches, for `receiver prune`.
 
 Each batch is a short transaction. It removes a request or job with everything that belongs to it or not at all, skips
-rows that others have locked, and waits for nobody. Prune can be interrupted at any time and started again.
+rows that others have locked, and waits for nobody. Prune can be interrupted at any time and started again. While others
+use the database, it pauses after each batch.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -20,6 +22,7 @@ from receiver.store.prune import (
     find_old_callbacks,
     find_old_keys,
     find_old_nonces,
+    has_other_activity,
     remove_callbacks,
     remove_finished_work,
     remove_keys,
@@ -27,6 +30,8 @@ from receiver.store.prune import (
 )
 
 _BATCH_SIZE = 500
+_PAUSE_RATIO = 3.0
+"""How many times as long as the batch before it a pause lasts: prune then works for a quarter of the time."""
 
 
 def prune(
@@ -36,6 +41,7 @@ def prune(
     dry_run: bool = False,
     batch_size: int = _BATCH_SIZE,
     report_progress: Callable[[str], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> RemovedCounts:
     """Remove work that has been finished for more than `older_than` seconds, by the database's clock.
 
@@ -46,6 +52,7 @@ def prune(
             batches: callbacks about jobs of several batches, and idempotency keys.
         batch_size: the number of rows to examine in one transaction.
         report_progress: called with a line of text after each batch.
+        sleep: called with the seconds of a pause.
 
     Raises:
         StoreError: a statement failed. Batches that were removed before remain removed.
@@ -54,9 +61,12 @@ def prune(
     with database.connection() as reader, database.connection() as writer:
         cutoff = compute_cutoff(reader, older_than)
         for remove_batch in _find_batches(reader, cutoff, batch_size, with_keys=not dry_run):
+            started_at = time.monotonic()
             with writer.transaction(force_rollback=dry_run):
                 removed += remove_batch(writer)
             report_progress(format_counts(removed))
+            if has_other_activity(writer):
+                sleep((time.monotonic() - started_at) * _PAUSE_RATIO)
     return removed
 
 

@@ -1,7 +1,6 @@
 """The group commit of submissions: the requests and idempotency keys of many calls, stored in one transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,6 +9,7 @@ import orjson
 
 from receiver.domain.accounts import split_account
 from receiver.domain.paging import Page
+from receiver.domain.records import record
 from receiver.schemas.api.common import list_of
 from receiver.schemas.api.requests import RequestSchema, RequestSummarySchema
 from receiver.store.connections import Connection, timed_transaction
@@ -19,7 +19,6 @@ from receiver.store.group_commit import GroupCommit
 from receiver.store.keys import IdempotentResponse, find_idempotent_response
 from receiver.store.requests import (
     IdempotentCall,
-    InsertedRequest,
     NewRequest,
     find_request_details,
     submit_requests,
@@ -30,7 +29,7 @@ _REQUEST = RequestSchema()
 _LIST = list_of(RequestSummarySchema)()
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SubmittedCall:
     """A call of a client that submits requests: all of them or none.
 
@@ -81,7 +80,7 @@ def _submit_calls(connection: Connection, calls: Sequence[SubmittedCall]) -> lis
             if (key := call.requests[0].idempotency_key) is not None
         ]
         requests = [request for call in first_calls for request in call.requests]
-        inserted = {row.id: row for row in submit_requests(connection, requests, idempotent_calls)}
+        inserted = submit_requests(connection, requests, idempotent_calls)
         return [_build_result(connection, call, documents[call.key], inserted) for call in calls]
 
 
@@ -89,13 +88,12 @@ def _build_result(
     connection: Connection,
     call: SubmittedCall,
     documents: Sequence[dict[str, Any]],
-    inserted: Mapping[UUID, InsertedRequest],
+    inserted: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> bytes | IdempotentResponse:
     request = call.requests[0]
-    if request.id in inserted:
+    if str(request.id) in inserted:
         for document in documents:
-            row = inserted[document["id"]]
-            document |= {"payload": row.payload, "metadata": row.metadata}
+            document["payload"], document["metadata"] = inserted[document["id"]]
         return _serialize(call, documents)
     if request.idempotency_key is None:
         return _serialize_stored(connection, call)
@@ -119,7 +117,7 @@ def _build_document(request: NewRequest, now: datetime) -> dict[str, Any]:
     reference = split_account(request.provider)
     due_at = max(request.due_at or now, now)
     return {
-        "id": request.id,
+        "id": str(request.id),
         "provider": reference.provider,
         "account": reference.account,
         "operation": request.operation,

@@ -1,7 +1,7 @@
 """Checks clients' submissions and builds the requests to queue; the caller stores them before it responds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from receiver.domain.accounts import is_valid_name, join_account, list_accounts, list_base_names
 from receiver.domain.errors import ReceiverError
 from receiver.domain.notifications import NotifyEvent
+from receiver.domain.records import record
 from receiver.domain.sending import DEFAULT_PRIORITY
 from receiver.domain.suggestions import format_suggestion
 from receiver.domain.targets import TargetNotAllowed, TargetRules
@@ -20,7 +21,7 @@ from receiver.store.requests import NewRequest
 _MAX_SHOWN_ACCOUNTS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Submission:
     """A client's request before it is checked. `payload` and `metadata` are JSON objects; times are UTC.
 

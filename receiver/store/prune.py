@@ -54,6 +54,12 @@ def compute_cutoff(connection: Connection, seconds: float) -> datetime:
     return cutoff
 
 
+def has_other_activity(connection: Connection) -> bool:
+    """Return whether another client of the database is executing a statement now."""
+    row = connection.execute(load_statement("has_other_activity")).fetchone()
+    return row is not None and bool(row[0])
+
+
 def find_ended_jobs(connection: Connection, before: datetime, limit: int) -> Iterator[FinishedWork]:
     """Yield final jobs that ended before a time, or their requests, in pages of `limit` jobs."""
     providers = [name for (name,) in connection.execute(load_statement("list_providers_with_jobs")).fetchall()]

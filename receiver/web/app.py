@@ -25,9 +25,11 @@ from receiver.web.openapi.docs import build_docs_blueprint
 from receiver.web.paths import CanonicalPaths
 from receiver.web.problems import register_error_handlers
 from receiver.web.security_headers import add_security_headers
+from receiver.web.submissions import SubmissionEndpoint
 from receiver.web.tailing import Followers
 from receiver.web.upgrades import IgnoreUpgrades
 from receiver.web.v1 import api
+from receiver.web.v1.requests import SUBMISSIONS
 from receiver.web.waiting import JobWaiters
 
 
@@ -79,3 +81,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     other_paths = CanonicalPaths(IgnoreUpgrades(app.wsgi_app))
     app.wsgi_app = CallbackEndpoint(context, other_paths)  # type: ignore[method-assign]  # as Flask documents it
     return app
+
+
+def build_submission_endpoint(context: AppContext) -> SubmissionEndpoint:
+    """Build the endpoint that answers submissions in front of Flask."""
+    return SubmissionEndpoint(context, [operation for operation in api.operations if operation.name in SUBMISSIONS])

@@ -75,6 +75,10 @@ class CallbackEndpoint:
         start_response(f"{response.status} {HTTPStatus(response.status).phrase}", list(response.headers))
         return (response.body,) if response.body and request.method != "HEAD" else ()
 
+    def handles(self, method: str, target: str) -> bool:
+        """Return whether the endpoint answers a request; the app answers other spellings of a path."""
+        return target.startswith(CALLBACKS_PATH) and "%" not in target.partition("?")[0]
+
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request to a path below `CALLBACKS_PATH`."""
         started = perf_counter()

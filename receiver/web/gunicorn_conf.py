@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError
+from receiver.garbage_collection import limit_garbage_collection
 from receiver.web.held_providers import held_providers
 from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
@@ -71,15 +72,23 @@ def _reload_providers(server: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Limit a worker's connections, pass callbacks to the endpoint, and release waiting clients when it is to stop."""
+    """Limit a worker's connections, set its endpoints, and release waiting clients when it is to stop."""
     context = _get_context(worker)
     if context is not None:
         worker.limit_connections(context.settings.connection_limits)
-        worker.callback_endpoint = worker.wsgi.wsgi_app
+        worker.endpoints = [worker.wsgi.wsgi_app, _build_submission_endpoint(context)]
         context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
         context.followers.release_when(lambda: not worker.alive)
         _reload_on_hangup(context)
+        limit_garbage_collection()
+
+
+def _build_submission_endpoint(context: Any) -> Any:
+    # Imported late, see above.
+    from receiver.web.app import build_submission_endpoint  # noqa: PLC0415
+
+    return build_submission_endpoint(context)
 
 
 def _reload_on_hangup(context: Any) -> None:

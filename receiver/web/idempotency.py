@@ -15,27 +15,20 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from flask import Response, request, url_for
+from flask import Response, request
 
-from receiver.outbound.submission_batcher import SubmittedCall
 from receiver.outbound.submit import InvalidSubmission
 from receiver.store.connections import Connection, ensure_durability
-from receiver.store.keys import (
-    IdempotentResponse,
-    find_idempotent_response,
-    reserve_idempotency_key,
-    save_response,
-)
-from receiver.store.requests import NewRequest, find_requests
-from receiver.web.bodies import json_response
+from receiver.store.keys import IdempotentResponse, reserve_idempotency_key, save_response
+from receiver.store.requests import find_requests
 from receiver.web.context import current_context
 from receiver.web.operations import current_caller
 from receiver.web.problems import ProblemError, ProblemType
+from receiver.web.server.messages import HttpResponse
 
 IDEMPOTENCY_KEY, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 HEADERS = {IDEMPOTENCY_KEY: "Any text that identifies this call; the same call with the same key is executed once."}
 KEY_REUSED = f"The `{IDEMPOTENCY_KEY}` was used for another call. Send a new key with a new call."
-_COMMIT_TIMEOUT_S = 10.0
 _KEY = re.compile(r'"([ !#-\[\]-~]{1,255})"|([!#-\[\]-~][ !#-\[\]-~]{0,254})')
 
 
@@ -51,11 +44,11 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
         InvalidSubmission: the header is malformed.
         ProblemError: the key was used for another call.
     """
-    key = _parse_key()
+    key = parse_idempotency_key(request.headers.get(IDEMPOTENCY_KEY))
     database = current_context().database
     if key is None:
         return database.run_repeatably(execute)
-    client, fingerprint = current_caller().client, _compute_fingerprint(body)
+    client, fingerprint = current_caller().client, compute_fingerprint(request.method, request.path, body)
 
     def execute_once(connection: Connection) -> Response:
         stored = reserve_idempotency_key(connection, client, key, fingerprint)
@@ -64,54 +57,24 @@ def run_idempotently(body: Any, execute: Callable[[Connection], Response]) -> Re
             location, status = response.headers.get("Location"), response.status_code
             save_response(connection, client, key, _strip_requests(response.get_data()), location, status=status)
             return response
-        return _repeat_response(connection, stored, fingerprint)
+        repeated = repeat_response(connection, stored, fingerprint)
+        return Response(repeated.body, repeated.status, list(repeated.headers))
 
     return database.run_repeatably(execute_once)
 
 
-def submit_idempotently(
-    body: Any, prepare: Callable[[str | None], Sequence[NewRequest]], *, is_batch: bool = False
-) -> Response:
-    """Submit requests, together with those of other calls, and only once per idempotency key.
-
-    Args:
-        body: the body of the call, parsed from JSON.
-        prepare: builds the requests, with the idempotency key if there is one.
-        is_batch: whether the response is a list.
+def repeat_response(connection: Connection, stored: IdempotentResponse, fingerprint: bytes) -> HttpResponse:
+    """Return the response to the call that used the idempotency key of this call first.
 
     Raises:
-        InvalidSubmission: the header is malformed, or `prepare` raises it.
-        ProblemError: the key was used for another call.
-        QueueFull, StoreUnavailable: the requests were not committed, or not in time.
+        ProblemError: that was another call.
     """
-    key = _parse_key()
-    context, client = current_context(), current_caller().client
-    fingerprint = b"" if key is None else _compute_fingerprint(body)
-    try:
-        requests = prepare(key)
-    except InvalidSubmission:
-        # A submission that was accepted once must not be refused when it is repeated.
-        with context.database.connection() as connection:
-            stored = None if key is None else find_idempotent_response(connection, client, key)
-            if stored is None:
-                raise
-            return _repeat_response(connection, stored, fingerprint)
-    location = None if is_batch else url_for("v1.show_request", request_id=requests[0].id)
-    call = SubmittedCall(requests, is_batch, request.content_length or 0, fingerprint, location)
-    result = context.submissions.commit(call, timeout=_COMMIT_TIMEOUT_S)
-    if isinstance(result, IdempotentResponse):
-        with context.database.connection() as connection:
-            return _repeat_response(connection, result, fingerprint)
-    headers = {"Location": location} if location else None
-    return Response(result, 202, headers, content_type="application/json")
-
-
-def _repeat_response(connection: Connection, stored: IdempotentResponse, fingerprint: bytes) -> Response:
     if stored.fingerprint != fingerprint:
         raise ProblemError(ProblemType.IDEMPOTENCY_KEY_REUSED, KEY_REUSED)
     ensure_durability(connection)
-    headers = {REPLAYED: "true", **({"Location": stored.location} if stored.location else {})}
-    return json_response(_complete_requests(connection, stored.response), stored.status, headers)
+    body = orjson.dumps(_complete_requests(connection, stored.response))
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body))), (REPLAYED, "true")]
+    return HttpResponse(stored.status, [*headers, ("Location", stored.location)] if stored.location else headers, body)
 
 
 def _strip_requests(response: bytes) -> bytes:
@@ -136,9 +99,12 @@ def _list_requests(document: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     return [each for each in document.get("items", [document]) if "payload" in each]
 
 
-def _parse_key() -> str | None:
-    """Parse the header: a string of RFC 8941, or the bare text that most clients send."""
-    value = request.headers.get(IDEMPOTENCY_KEY)
+def parse_idempotency_key(value: str | None) -> str | None:
+    """Parse the value of the header: a string of RFC 8941, or the bare text that most clients send.
+
+    Raises:
+        InvalidSubmission: it is malformed.
+    """
     if value is None:
         return None
     match = _KEY.fullmatch(value.strip())
@@ -148,6 +114,7 @@ def _parse_key() -> str | None:
     return match[1] or match[2]
 
 
-def _compute_fingerprint(body: Any) -> bytes:
-    call = f"{request.method} {request.path}\n".encode()
+def compute_fingerprint(method: str, path: str, body: Any) -> bytes:
+    """Return what identifies a call among those with the same idempotency key."""
+    call = f"{method} {path}\n".encode()
     return sha256(call + orjson.dumps(body, option=orjson.OPT_SORT_KEYS, default=str)).digest()

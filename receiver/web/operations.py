@@ -19,10 +19,10 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import CallbackFilter, JobFilter, NotificationFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
 from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
-from receiver.web.auth.rate_limit import RateLimitExceeded
+from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.callbacks import caller_address
-from receiver.web.context import current_context
+from receiver.web.context import AppContext, current_context
 from receiver.web.problems import MissingApiKey, ProblemError, ProblemType
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -182,9 +182,9 @@ def build_operator_action(reason: str | None) -> OperatorAction:
     return OperatorAction(current_caller().name, current_context().clock.now(), reason)
 
 
-def build_scope_problem(scope: Scope) -> ProblemError:
+def build_scope_problem(scope: Scope, caller: Caller) -> ProblemError:
     """Build the problem of a call whose API key lacks a scope."""
-    scopes = ", ".join(f"`{held}`" for held in sorted(current_caller().scopes))
+    scopes = ", ".join(f"`{held}`" for held in sorted(caller.scopes))
     return ProblemError(ProblemType.INSUFFICIENT_SCOPE, f"The API key lacks the scope `{scope}`; it has {scopes}.")
 
 
@@ -194,7 +194,16 @@ def require_provider(name: str) -> None:
     Raises:
         ProblemError: the API key is restricted to other providers.
     """
-    if not current_caller().can_access(name):
+    check_provider(current_caller(), name)
+
+
+def check_provider(caller: Caller, name: str) -> None:
+    """Check that a caller may use a provider.
+
+    Raises:
+        ProblemError: the caller's API key is restricted to other providers.
+    """
+    if not caller.can_access(name):
         detail = f"The API key may not use the provider {name}."
         raise ProblemError(ProblemType.PROVIDER_NOT_ALLOWED, detail)
 
@@ -211,11 +220,11 @@ def restrict_filter(list_filter: FilterT) -> FilterT:
 def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
     def serve(**path_variables: Any) -> Response:
         _authenticate(operation)
-        query = _load(operation.query, _parse_query())
+        query = load_document(operation.query, _parse_query())
         arguments = {**path_variables, "query": query} if takes_query else path_variables
         if operation.body is not None:
             document = parse_json_body(operation.body_size_factor, optional=operation.optional_body)
-            arguments["body"] = _load(operation.body, document)
+            arguments["body"] = load_document(operation.body, document)
         returned = view(**arguments)
         if isinstance(returned, Response):
             return returned
@@ -227,18 +236,42 @@ def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_
 
 def _authenticate(operation: ApiOperation) -> None:
     """Authenticate the current call and check its scope; the caller is `current_caller()` from then on."""
-    # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not key.strip():
-        raise MissingApiKey
+    context = current_context()
+    address = caller_address(request.environ, context.settings.trusted_proxies)
     try:
-        address = caller_address(request.environ, current_context().settings.trusted_proxies)
-        g.caller, g.rate_limit = current_context().api_keys.authenticate(key.strip(), address)
+        g.caller, g.rate_limit = authenticate(context, request.headers.get("Authorization", ""), address)
     except RateLimitExceeded as error:
         g.rate_limit = error.rate_limit
         raise
-    if not any(g.caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
-        raise build_scope_problem(operation.scope)
+    check_scope(operation, g.caller)
+
+
+def authenticate(context: AppContext, authorization: str, address: str) -> tuple[Caller, RateLimit]:
+    """Return the caller of a call and its rate limit; raises what `ApiKeyAuthenticator.authenticate` raises.
+
+    Args:
+        context: that of the process.
+        authorization: the header of this name, empty without one.
+        address: the caller's address.
+
+    Raises:
+        MissingApiKey: there is no API key in the header.
+    """
+    # Not request.authorization: werkzeug raises on a Basic scheme that is not ASCII.
+    scheme, _, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key.strip():
+        raise MissingApiKey
+    return context.api_keys.authenticate(key.strip(), address)
+
+
+def check_scope(operation: ApiOperation, caller: Caller) -> None:
+    """Check that a caller may call an operation.
+
+    Raises:
+        ProblemError: the caller's API key lacks the scope.
+    """
+    if not any(caller.has_scope(scope) for scope in (operation.scope, operation.own_scope) if scope):
+        raise build_scope_problem(operation.scope, caller)
 
 
 def has_unrestricted_key() -> bool:
@@ -273,7 +306,12 @@ def _parse_query() -> dict[str, str]:
     return parameters.to_dict()
 
 
-def _load(schema: Schema, document: Any) -> dict[str, Any]:
+def load_document(schema: Schema, document: Any) -> dict[str, Any]:
+    """Load a query or a body.
+
+    Raises:
+        InvalidSubmission: it is invalid.
+    """
     try:
         loaded: dict[str, Any] = schema.load(document)
     except ValidationError as error:

@@ -35,10 +35,13 @@ def load_tree(connection: Connection, name: str, statement: bytes) -> Any:
     select_types = "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = %s"
     ((types,),) = connection.execute(select_types, [name]).fetchall()
     text = _convert(connection, statement).query.decode()
-    function = f'CREATE FUNCTION "{name}"({", ".join(types)}) RETURNS void LANGUAGE sql BEGIN ATOMIC {text};\nEND'
+    function_name = f"{name}_statement"  # a migration may create a function with the name of the statement
+    function = (
+        f'CREATE FUNCTION "{function_name}"({", ".join(types)}) RETURNS void LANGUAGE sql BEGIN ATOMIC {text};\nEND'
+    )
     connection.execute(function.encode(), prepare=False)
     select_body = "SELECT prosqlbody::text FROM pg_proc WHERE proname = %s"
-    ((body,),) = connection.execute(select_body, [name]).fetchall()
+    ((body,),) = connection.execute(select_body, [function_name]).fetchall()
     return parse_tree(body)
 
 

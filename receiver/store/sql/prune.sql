@@ -2,6 +2,14 @@
 -- Return the time `seconds` seconds ago, by the database's clock.
 SELECT now() - make_interval(secs => %(seconds)s)
 
+-- name: has_other_activity
+-- Return whether another client of the database is executing a statement. Statements of other roles are visible to
+-- superusers and members of pg_read_all_stats only.
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND state = 'active'
+        AND pid <> pg_backend_pid())
+
 -- name: find_prunable_jobs
 -- Return the next final jobs of a provider that finished before a time, oldest first, each with the id of its request
 -- if that request exists.
@@ -100,7 +108,7 @@ finished_requests AS MATERIALIZED (
     SELECT id FROM requests
     WHERE id = ANY(%(requests)s)
         AND CASE WHEN status = 'accepted'
-            THEN conflict_deadline_at IS NULL AND EXISTS (SELECT FROM jobs WHERE request_id = requests.id)
+            THEN conflict_deadline_at IS NULL AND id IN (SELECT inactive_jobs.request_id FROM inactive_jobs)
             ELSE finished_at < %(before)s END
         AND NOT EXISTS (
             SELECT FROM jobs WHERE request_id = requests.id AND id NOT IN (SELECT inactive_jobs.id FROM inactive_jobs))

@@ -1,8 +1,9 @@
 -- name: submit_requests
 -- Reserve idempotency keys with their responses, wait for other transactions that are reserving the same, and insert
 -- requests, all of them or none: those that exist stay as they are, and those whose idempotency key was not reserved now
--- are left out. Return the requests that were inserted. Times are by the database's clock, delays in seconds. Requests
--- can be found by those metadata values that are texts, numbers or booleans and not too long.
+-- are left out. Return the payloads and metadata of the requests that were inserted, by id. Times are by the database's
+-- clock, delays in seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not
+-- too long.
 WITH reserved_keys AS (
     INSERT INTO idempotency_keys (client, key, fingerprint, status, response, location, created_at)
     SELECT client, key, fingerprint, 202, response, location, now()
@@ -36,7 +37,7 @@ inserted_metadata AS (
     WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
         AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 )
-SELECT id, payload, metadata FROM inserted_requests
+SELECT coalesce(json_object_agg(id, json_build_array(payload, metadata)), '{}')::text FROM inserted_requests
 
 -- name: find_due_requests
 -- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
@@ -118,7 +119,9 @@ FOR UPDATE OF requests SKIP LOCKED
 -- any of them. Lock the attempts too: the sweep for lost attempts may record the same attempt at the same time, and it
 -- must count once. The rows are found by arrays of ids, so that every plan uses the indexes.
 WITH input AS MATERIALIZED (
-    SELECT *, now() AS recorded_at FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
+    SELECT *, now() AS recorded_at, now() + make_interval(secs => retry_in) AS retry_at,
+        now() + make_interval(secs => first_lookup_after) AS first_lookup_at
+    FROM jsonb_to_recordset(%(outcomes)s::jsonb) AS outcome(
         attempt_id uuid, request_id uuid, response_status smallint, response_headers jsonb, response_body text,
         error text, status text, detail text, retry_in double precision, counts_as_attempt boolean, ambiguous boolean,
         first_lookup_after double precision)
@@ -149,15 +152,14 @@ updated_attempts AS (
 updated_requests AS (
     UPDATE requests SET
         status = new_status,
-        detail = CASE WHEN new_status = 'unknown' AND first_lookup_after IS NOT NULL
+        detail = CASE WHEN new_status = 'unknown' AND first_lookup_at IS NOT NULL
             THEN coalesce(outcome.detail || '; ', '') || 'a lookup is scheduled' ELSE outcome.detail END,
-        due_at = CASE WHEN new_status = 'queued' THEN recorded_at + make_interval(secs => retry_in) END,
+        due_at = CASE WHEN new_status = 'queued' THEN retry_at END,
         leased_until = NULL,
         finished_at = CASE WHEN new_status IN ('completed', 'rejected', 'failed') THEN recorded_at END,
         failures = failures + is_counted::integer,
         ambiguous = requests.ambiguous OR outcome.ambiguous,
-        next_lookup_at = CASE WHEN new_status = 'unknown'
-            THEN recorded_at + make_interval(secs => first_lookup_after) END,
+        next_lookup_at = CASE WHEN new_status = 'unknown' THEN first_lookup_at END,
         unknown_since = CASE WHEN new_status = 'unknown' THEN recorded_at END,
         lookup_count = 0,
         not_found = 0

@@ -4,6 +4,7 @@ import os
 import resource
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,6 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
-from receiver.domain.accounts import CALLBACKS_PATH
 from receiver.domain.connections import ConnectionLimits
 from receiver.web.server.connection import Connection
 from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
@@ -45,8 +45,11 @@ _OTHER_FILES = 200
 """Open files that are no connections of clients."""
 
 
-class CallbackHandler(Protocol):
-    """Answers callbacks, see `receiver.web.callbacks.CallbackEndpoint`."""
+class DirectEndpoint(Protocol):
+    """Answers requests without the app, see `CallbackEndpoint` and `SubmissionEndpoint` of `receiver.web`."""
+
+    def handles(self, method: str, target: str, /) -> bool:
+        """Return whether the endpoint answers a request; `target` is that of the request line."""
 
     def respond(self, request: HttpRequest, /) -> HttpResponse:
         """Return the response to a request; never raises an Exception."""
@@ -97,7 +100,7 @@ class Worker(GeventWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections = Connections(ConnectionLimits())
-        self.callback_endpoint: CallbackHandler | None = None
+        self.endpoints: Sequence[DirectEndpoint] = ()
 
     def limit_connections(self, limits: ConnectionLimits) -> None:
         """Use these limits; the number of connections is also limited by that of open files."""
@@ -186,10 +189,11 @@ class Worker(GeventWorker):
         is_kept = True
         try:
             try:
-                if self.callback_endpoint is not None and _is_callback(request):
-                    is_kept = self._serve_callback(self.callback_endpoint, request, connection)
-                else:
+                endpoint = self._find_endpoint(request)
+                if endpoint is None:
                     self.handle_request(listener_name, request, connection, peer)
+                else:
+                    is_kept = self._serve_directly(endpoint, request, connection)
             except StopIteration:
                 is_kept = False
             return (not has_body or _discard_body(connection, request.body)) and is_kept
@@ -197,8 +201,14 @@ class Worker(GeventWorker):
             # Request and body refer to each other: without this a body stays in memory until the garbage is collected.
             request.body = parser.mesg = None
 
-    def _serve_callback(self, endpoint: CallbackHandler, request: Any, connection: Connection) -> bool:
-        """Serve a callback as `handle_request` serves any other request, without the app.
+    def _find_endpoint(self, request: Any) -> DirectEndpoint | None:
+        for endpoint in self.endpoints:
+            if endpoint.handles(request.method, request.uri):
+                return endpoint
+        return None
+
+    def _serve_directly(self, endpoint: DirectEndpoint, request: Any, connection: Connection) -> bool:
+        """Serve a request as `handle_request` serves any other one, without the app.
 
         Returns:
             Whether the connection can take another request.
@@ -238,12 +248,6 @@ class Worker(GeventWorker):
         connection.send_if_possible(head.encode("latin-1") + response.get_data())
         if connection.cut_reason is None:
             _linger(connection)
-
-
-def _is_callback(request: Any) -> bool:
-    """Return whether a request is for the callback endpoint; the app answers other spellings of a path."""
-    path: str = request.path
-    return path.startswith(CALLBACKS_PATH) and "%" not in path
 
 
 def _close_listener(server: StreamServer) -> None:

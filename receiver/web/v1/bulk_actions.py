@@ -52,7 +52,7 @@ def act_on_requests(body: dict[str, Any]) -> Mapping[str, Any]:
     caller, context = current_caller(), current_context()
     kind: BulkActionKind = body["action"]
     if kind is BulkActionKind.RESOLVE and not caller.has_scope(Scope.ADMIN):
-        raise build_scope_problem(Scope.ADMIN)
+        raise build_scope_problem(Scope.ADMIN, current_caller())
     call = BulkCall(caller.client, caller.own_client, kind, restrict_filter(body["filter"]), body["status"])
     providers = context.settings.send_targets
     if body["dry_run"]:

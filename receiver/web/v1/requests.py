@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
 from receiver.operations import requests as operations
-from receiver.outbound.submit import Submission, prepare_request, prepare_requests
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import list_of
 from receiver.store.connections import Connection
@@ -21,19 +20,21 @@ from receiver.store.requests import (
     list_requests,
 )
 from receiver.web.context import current_context
-from receiver.web.idempotency import HEADERS, KEY_REUSED, REPLAYED, submit_idempotently
+from receiver.web.idempotency import HEADERS, IDEMPOTENCY_KEY, KEY_REUSED, REPLAYED
 from receiver.web.operations import (
     Result,
     build_operator_action,
     current_caller,
-    require_provider,
     restrict_filter,
 )
 from receiver.web.problems import ProblemError, ProblemType
+from receiver.web.submissions import submit
 from receiver.web.v1.blueprint import api
 
 _REQUEST = schemas.RequestSchema()
 _LIST = list_of(schemas.RequestSummarySchema)()
+SUBMISSIONS = frozenset({"submit_request", "submit_batch"})
+"""The names of the operations that submit requests."""
 _NOT_FOUND = "No such request."
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -56,14 +57,7 @@ def submit_request(body: dict[str, Any]) -> Response:
 
     The request is committed before the response, and sent as soon as its provider's limits allow.
     """
-    submission = Submission(**body, client=current_caller().client)
-    require_provider(submission.provider_name)
-
-    context = current_context()
-    return submit_idempotently(
-        body,
-        lambda key: [prepare_request(context.providers, submission, context.settings.notify_targets, key)],
-    )
+    return _submit(body)
 
 
 @api.operation(
@@ -83,16 +77,14 @@ def submit_batch(body: dict[str, Any]) -> Response:
 
     All of them are queued in one transaction, or none. The response lists them in the order of submission.
     """
-    submissions = [Submission(**fields, client=current_caller().client) for fields in body["requests"]]
-    for submission in submissions:
-        require_provider(submission.provider_name)
+    return _submit(body)
 
-    context = current_context()
-    return submit_idempotently(
-        body,
-        lambda key: prepare_requests(context.providers, submissions, context.settings.notify_targets, key),
-        is_batch=True,
-    )
+
+def _submit(body: dict[str, Any]) -> Response:
+    """Respond to what `SubmissionEndpoint` leaves to Flask."""
+    key, size = request.headers.get(IDEMPOTENCY_KEY), request.content_length or 0
+    response = submit(current_context(), current_caller(), request.path, body, key, size=size)
+    return Response(response.body, response.status, list(response.headers))
 
 
 @api.operation("GET", "/requests", Scope.READ, _LIST, own_scope=Scope.SUBMIT, query=schemas.RequestQuerySchema())

@@ -26,7 +26,7 @@ from receiver.store.callbacks import Verdict, save_refused
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.keys import reserve_idempotency_key, save_response
-from receiver.store.prune import FinishedWork, RemovedCounts, remove_finished_work
+from receiver.store.prune import FinishedWork, RemovedCounts, has_other_activity, remove_finished_work
 from tests.support.factories import PUBLIC_URL, event, provider, settings
 from tests.support.http import build_report, build_reports
 from tests.support.processes import wait_for
@@ -377,3 +377,20 @@ def test_event_before_the_lock_prevents_removal(store: Store, shared_dsn: str) -
             reconcile(connection, [late])
             assert store.prune() == RemovedCounts()
         assert store.prune() == RemovedCounts()
+
+
+def test_prune_pauses_only_beside_others(store: Store) -> None:
+    pauses: list[float] = []
+    for _ in range(2):
+        store.create_request("completed")
+    assert prune(store.database, 90 * DAY, batch_size=1, sleep=pauses.append).requests == 2
+    assert pauses == []
+
+    store.create_request("completed")
+    with closing(store.database.connect(limit_s=None)) as other:
+        other.pgconn.send_query(b"SELECT pg_sleep(60)")
+        wait_for(lambda: has_other_activity(store.connection))
+        assert prune(store.database, 90 * DAY, sleep=pauses.append).requests == 1
+        other.cancel_safe()
+    assert pauses
+    assert min(pauses) > 0.0

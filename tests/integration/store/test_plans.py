@@ -146,6 +146,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
         ),
         ("recover_requests", RECOVERY, "requests"),
         ("recover_requests", RECOVERY, "jobs"),
+        ("remove_finished_work", {"jobs": f'{{"{ID}": 1}}', "requests": [ID] * 500, **PAGE}, "jobs"),
         ("find_newest_events", EVENT_PAGES, "events"),
         ("find_newest_events", EVENT_PAGES, "jobs"),
         ("list_callback_events", EVENT_PAGES, "events"),

@@ -1,0 +1,134 @@
+"""Submissions: the calls of the API that submit requests, one by one or in a batch.
+
+Submissions come in bursts, and building Flask's request and response objects costs more than all other steps together.
+Under gunicorn, `receiver.web.server.worker` therefore calls `SubmissionEndpoint.respond`; the views of Flask, which any
+other WSGI server calls, do the same by `submit`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from marshmallow import Schema
+
+from receiver.domain.access import Caller
+from receiver.domain.addresses import find_caller
+from receiver.outbound.submission_batcher import SubmittedCall
+from receiver.outbound.submit import InvalidSubmission, Submission, prepare_request, prepare_requests
+from receiver.store.keys import IdempotentResponse, find_idempotent_response
+from receiver.store.requests import NewRequest
+from receiver.web.auth.rate_limit import RateLimitExceeded
+from receiver.web.bodies import parse_json, read_body
+from receiver.web.context import AppContext
+from receiver.web.idempotency import compute_fingerprint, parse_idempotency_key, repeat_response
+from receiver.web.operations import ApiOperation, authenticate, check_provider, check_scope, load_document
+from receiver.web.problems import build_problem_response
+from receiver.web.security_headers import SECURITY_HEADERS
+from receiver.web.server.messages import HttpRequest, HttpResponse
+
+BATCH = "requests"
+"""The field of a batch that has its submissions."""
+_COMMIT_TIMEOUT_S = 10.0
+
+
+class SubmissionEndpoint:
+    """Answers submissions in front of Flask; `operations` are those that submit requests."""
+
+    def __init__(self, context: AppContext, operations: Iterable[ApiOperation]) -> None:
+        self._context = context
+        self._operations = {
+            operation.path: (operation, operation.body) for operation in operations if operation.body is not None
+        }
+
+    def handles(self, method: str, target: str) -> bool:
+        """Return whether the endpoint answers a request; Flask answers other spellings of a path, and any query."""
+        return method == "POST" and target in self._operations
+
+    def respond(self, request: HttpRequest) -> HttpResponse:
+        """Return the response to a submission."""
+        operation, schema = self._operations[request.path]
+        headers = [*SECURITY_HEADERS]
+        try:
+            response = self._handle(operation, schema, request, headers)
+        except Exception as error:
+            problem = build_problem_response(error)
+            response = HttpResponse(problem.status_code, list(problem.headers.items()), problem.get_data())
+            headers = headers[len(SECURITY_HEADERS) :]
+        self._context.metrics.record_api_call(operation.name, response.status)
+        return HttpResponse(response.status, [*response.headers, *headers], response.body)
+
+    def _handle(
+        self,
+        operation: ApiOperation,
+        schema: Schema,
+        request: HttpRequest,
+        rate_limit_headers: list[tuple[str, str]],
+    ) -> HttpResponse:
+        """Return the response once the requests are committed; add the headers of the rate limit to a list."""
+        context, headers = self._context, request.headers
+        settings = context.settings
+        address = find_caller(request.peer, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
+        try:
+            caller, rate_limit = authenticate(context, headers.get("authorization", ""), address)
+        except RateLimitExceeded as error:
+            rate_limit_headers += error.rate_limit.headers.items()
+            raise
+        rate_limit_headers += rate_limit.headers.items()
+        check_scope(operation, caller)
+        max_bytes = operation.body_size_factor * settings.max_body_bytes
+        body = read_body(request.body, headers.get("content-length", ""), max_bytes)
+        document = parse_json(body, headers.get("content-type", "").partition(";")[0].strip().lower())
+        loaded = load_document(schema, document)
+        return submit(context, caller, operation.path, loaded, headers.get("idempotency-key"), size=len(body))
+
+
+def submit(
+    context: AppContext, caller: Caller, path: str, body: dict[str, Any], idempotency_key: str | None, *, size: int
+) -> HttpResponse:
+    """Submit requests, together with those of other calls, and only once per idempotency key.
+
+    Args:
+        context: that of the process.
+        caller: who submits them.
+        path: the path of the operation.
+        body: the loaded body: a submission, or a batch of them.
+        idempotency_key: the value of the header, or None without one.
+        size: the size of the body in bytes.
+
+    Raises:
+        InvalidSubmission: a submission or the idempotency key is invalid.
+        ProblemError: the idempotency key was used for another call, or the caller may not use a provider.
+        QueueFull, StoreUnavailable: the requests were not committed, or not in time.
+    """
+    is_batch = BATCH in body
+    submissions = [Submission(**fields, client=caller.client) for fields in (body[BATCH] if is_batch else [body])]
+    for submission in submissions:
+        check_provider(caller, submission.provider_name)
+    key = parse_idempotency_key(idempotency_key)
+    fingerprint = b"" if key is None else compute_fingerprint("POST", path, body)
+    try:
+        requests = _prepare(context, submissions, key, is_batch=is_batch)
+    except InvalidSubmission:
+        # A submission that was accepted once must not be refused when it is repeated.
+        with context.database.connection() as connection:
+            stored = None if key is None else find_idempotent_response(connection, caller.client, key)
+            if stored is None:
+                raise
+            return repeat_response(connection, stored, fingerprint)
+    location = None if is_batch else f"{path}/{requests[0].id}"
+    result = context.submissions.commit(
+        SubmittedCall(requests, is_batch, size, fingerprint, location), timeout=_COMMIT_TIMEOUT_S
+    )
+    if isinstance(result, IdempotentResponse):
+        with context.database.connection() as connection:
+            return repeat_response(connection, result, fingerprint)
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(result)))]
+    return HttpResponse(202, [*headers, ("Location", location)] if location else headers, result)
+
+
+def _prepare(
+    context: AppContext, submissions: Sequence[Submission], key: str | None, *, is_batch: bool
+) -> Sequence[NewRequest]:
+    settings = context.settings
+    if is_batch:
+        return prepare_requests(settings.providers, submissions, settings.notify_targets, key)
+    return [prepare_request(settings.providers, submissions[0], settings.notify_targets, key)]
