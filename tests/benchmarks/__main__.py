@@ -162,7 +162,6 @@ def submit(*, as_json: bool, **load: int) -> None:
     help="Number of jobs in the large database; ten million take 30 GB of disk space.",
 )
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
@@ -173,6 +172,12 @@ def growth(*, as_json: bool, **load: int) -> None:
         _print_results(growth_benchmark.compare(growth_benchmark.GrowthLoad(**load)), as_json=as_json)
 
 
+@commands.command()
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def peers(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
     with _report_errors():
