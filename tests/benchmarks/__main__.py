@@ -18,11 +18,13 @@ from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
+from tests.benchmarks import startup as startup_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
+from tests.benchmarks.startup import StartupResults
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
 
@@ -150,7 +152,18 @@ def submit(*, as_json: bool, **load: int) -> None:
         _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
 
 
-def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
+@commands.command()
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def startup(*, rounds: int, as_json: bool) -> None:
+    """Commands to their end, and processes until they are ready."""
+    with _report_errors():
+        _print_results(startup_benchmark.compare(rounds), as_json=as_json)
+
+
+def _print_results(
+    results: Comparison | Contest | VerifyResults | QueriesResults | StartupResults, *, as_json: bool
+) -> None:
     click.echo(results.table())
     if as_json:
         click.echo(orjson.dumps(results.document()))
