@@ -18,14 +18,18 @@ from tests.benchmarks import growth as growth_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import peers as peers_benchmark
+from tests.benchmarks import memory as memory_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
+from tests.benchmarks import startup as startup_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.peers import PeersMissing
+from tests.benchmarks.memory import MemoryResults
 from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
+from tests.benchmarks.startup import StartupResults
 from tests.benchmarks.verify import VerifyResults
 from tests.benchmarks.wrk import WrkMissing
 
@@ -185,6 +189,29 @@ def peers(*, as_json: bool, **load: int) -> None:
 
 
 def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def startup(*, rounds: int, as_json: bool) -> None:
+    """Commands to their end, and processes until they are ready."""
+    with _report_errors():
+        _print_results(startup_benchmark.compare(rounds), as_json=as_json)
+
+
+@commands.command()
+@click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.02, 1_440.0))
+@click.option("--connections", default=32, show_default=True, type=click.IntRange(2, 10_000), help="Of each kind.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def memory(*, minutes: float, connections: int, workers: int, as_json: bool) -> None:
+    """Memory of web and worker processes under half of the load that they can take."""
+    with _report_errors():
+        load = memory_benchmark.MemoryLoad(minutes, connections, workers)
+        _print_results(memory_benchmark.compare(load), as_json=as_json)
+
+
+def _print_results(
+    results: Comparison | Contest | VerifyResults | QueriesResults | StartupResults | MemoryResults, *, as_json: bool
+) -> None:
     click.echo(results.table())
     if as_json:
         click.echo(orjson.dumps(results.document()))
