@@ -57,7 +57,14 @@ def _compile(field: fields.Field[Any]) -> Callable[[Any], Any]:
         return _compile_plain(field, str)
     if type(field) is fields.Dict and type(field.key_field) is fields.String and field.value_field is None:
         return _compile_plain(field, dict)
+    if type(field) is fields.Nested and not field.many:
+        return _compile_nested(field)
     return field.deserialize
+
+
+def _compile_nested(field: fields.Nested) -> Callable[[Any], Any]:
+    schema = field.schema
+    return lambda value: field.deserialize(value) if value is None else schema.load(value)
 
 
 def _compile_plain(

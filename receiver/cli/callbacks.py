@@ -12,7 +12,7 @@ from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import Json, format_time_ms, print_fields, print_message, print_section, print_text
 from receiver.cli.replay import REPLAYABLE_VERDICTS, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors, format_provider
-from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS, VERDICTS
+from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
 
 
 @click.group()

@@ -1,31 +1,42 @@
-"""A group that imports its commands only when they are called.
+"""A group that imports its commands only when they are called, and lists them without.
 
 Commands that call `/v1` therefore start quickly and need neither Flask nor the database driver.
 """
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 
-class LazyGroup(click.Group):
-    """A group that finds some of its commands by their import paths, `MODULE:NAME`."""
+class LazyCommand(NamedTuple):
+    """The import path of a command, `MODULE:NAME`, and the first sentence of its help."""
 
-    def __init__(self, *args: Any, import_paths: Mapping[str, str] | None = None, **kwargs: Any) -> None:
+    import_path: str
+    help: str
+
+
+class LazyGroup(click.Group):
+    """A group that imports some of its commands only when they are called, not to list them."""
+
+    def __init__(self, *args: Any, lazy_commands: Mapping[str, LazyCommand] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._import_paths = dict(import_paths or {})
+        self.lazy_commands = dict(lazy_commands or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self._import_paths})
+        return sorted({*super().list_commands(ctx), *self.lazy_commands})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        import_path = self._import_paths.get(cmd_name)
-        if import_path is None:
+        lazy_command = self.lazy_commands.get(cmd_name)
+        if lazy_command is None:
             return super().get_command(ctx, cmd_name)
-        module, _, name = import_path.partition(":")
+        module, _, name = lazy_command.import_path.partition(":")
         command = getattr(import_module(module), name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{import_path} is not a command")
+            raise TypeError(f"{lazy_command.import_path} is not a command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        listed = {name: click.Command(name, help=command.help) for name, command in self.lazy_commands.items()}
+        click.Group(commands={**self.commands, **listed}).format_commands(ctx, formatter)

@@ -1,4 +1,4 @@
-"""The root command `receiver`: the import paths of all commands, and how a signal ends a command."""
+"""The root command `receiver`: all commands with their import paths, and how a signal ends a command."""
 
 import os
 import signal
@@ -8,28 +8,34 @@ from typing import NoReturn
 
 import click
 
-from receiver.cli.lazy import LazyGroup
+from receiver.cli.lazy import LazyCommand, LazyGroup
 from receiver.cli.output import restore_terminal
 
-_IMPORT_PATHS = {
-    "audit": "receiver.cli.maintenance:audit",
-    "callback": "receiver.cli.callbacks:callback",
-    "completion": "receiver.cli.completion:completion",
-    "demo": "receiver.cli.start:demo",
-    "erase": "receiver.cli.erase:erase",
-    "job": "receiver.cli.jobs:job",
-    "key": "receiver.cli.keys:key",
-    "migrate": "receiver.cli.start:migrate",
-    "notification": "receiver.cli.notifications:notification",
-    "openapi": "receiver.cli.openapi:openapi",
-    "provider": "receiver.cli.providers:provider",
-    "prune": "receiver.cli.maintenance:prune",
-    "recover": "receiver.cli.maintenance:recover",
-    "request": "receiver.cli.requests:request",
-    "serve": "receiver.cli.start:serve",
-    "tail": "receiver.cli.tail:tail",
-    "web": "receiver.cli.start:web",
-    "worker": "receiver.cli.start:worker",
+_COMMANDS = {
+    "audit": LazyCommand("receiver.cli.maintenance:audit", "Check stored statuses against their events."),
+    "callback": LazyCommand("receiver.cli.callbacks:callback", "Show, explain and replay callbacks."),
+    "completion": LazyCommand("receiver.cli.completion:completion", "Print the completion script for a shell."),
+    "demo": LazyCommand("receiver.cli.start:demo", "Run the whole service against a misbehaving provider."),
+    "erase": LazyCommand("receiver.cli.erase:erase", "Erase one person's data."),
+    "job": LazyCommand("receiver.cli.jobs:job", "Show, poll and resolve jobs."),
+    "key": LazyCommand("receiver.cli.keys:key", "Create, list and revoke API keys."),
+    "migrate": LazyCommand("receiver.cli.start:migrate", "Migrate the database to the current schema."),
+    "notification": LazyCommand(
+        "receiver.cli.notifications:notification", "Show, resend, pause and resume webhook notifications to clients."
+    ),
+    "openapi": LazyCommand(
+        "receiver.cli.openapi:openapi", "Print the OpenAPI document of the API as it is configured."
+    ),
+    "provider": LazyCommand("receiver.cli.providers:provider", "List, check, pause and resume providers."),
+    "prune": LazyCommand("receiver.cli.maintenance:prune", "Remove finished work."),
+    "recover": LazyCommand("receiver.cli.maintenance:recover", "Prepare a database that was restored from a backup."),
+    "request": LazyCommand(
+        "receiver.cli.requests:request", "Submit, track, show, retry, cancel, send and resolve requests."
+    ),
+    "serve": LazyCommand("receiver.cli.start:serve", "Run the whole service, for development."),
+    "tail": LazyCommand("receiver.cli.tail:tail", "Follow requests, callbacks and jobs."),
+    "web": LazyCommand("receiver.cli.start:web", "Run the web process under gunicorn."),
+    "worker": LazyCommand("receiver.cli.start:worker", "Run the worker process."),
 }
 
 
@@ -42,7 +48,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-@click.group(cls=LazyGroup, import_paths=_IMPORT_PATHS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy_commands=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="callback-receiver")
 def commands() -> None:
     """Send requests to asynchronous providers, receive their signed callbacks, and reconcile each job's status."""

@@ -4,14 +4,19 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import connect_service
-from receiver.cli.lazy import LazyGroup
+from receiver.cli.lazy import LazyCommand, LazyGroup
 from receiver.cli.output import TablePrinter
 from receiver.cli.tables import PROVIDERS
 
 _account = click.option("--account", help="Only this account; by default the provider and all its accounts.")
 
 
-@click.group(cls=LazyGroup, import_paths={"check": "receiver.cli.check:check"})
+@click.group(
+    cls=LazyGroup,
+    lazy_commands={
+        "check": LazyCommand("receiver.cli.check:check", "Validate the settings and test the account at each provider.")
+    },
+)
 def provider() -> None:
     """List, check, pause and resume providers.
 

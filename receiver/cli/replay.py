@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
 from receiver.cli.output import Json, print_fields, print_json, print_message, show_progress
-from receiver.schemas.api.callbacks import VERDICTS
+from receiver.domain.callbacks import VERDICTS
 
 REPLAYABLE_VERDICTS = [verdict for verdict in VERDICTS if verdict != "duplicate"]
 """The verdicts of callbacks that are replayed. A duplicate repeats a callback that is replayed itself."""

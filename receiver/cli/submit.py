@@ -15,8 +15,7 @@ from receiver.cli.api import ApiError, Service, Unavailable, connect_service, fl
 from receiver.cli.output import Json, print_json, print_message, show_progress
 from receiver.cli.rendering import print_request
 from receiver.domain.notifications import NotifyEvent
-from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY
-from receiver.schemas.api.requests import MAX_BATCH_SIZE
+from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, MAX_BATCH_SIZE
 
 _MAX_BODY_CHARS = 1_000_000
 """The size of a batch; its JSON is ASCII, so that characters are bytes."""

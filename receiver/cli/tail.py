@@ -10,7 +10,7 @@ from receiver.cli import options
 from receiver.cli.api import Service, Unavailable, connect_service
 from receiver.cli.output import Column, Json, TablePrinter, format_time_ms, print_json, print_message
 from receiver.cli.tables import format_provider
-from receiver.schemas.api.tail import KINDS
+from receiver.domain.tail import KINDS
 
 _LONG_POLL_S = 30
 _MIN_LONG_POLL_INTERVAL_S = 1.0

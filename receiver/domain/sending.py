@@ -14,6 +14,8 @@ from receiver.domain.responses import ResponseClass
 
 LOWEST_PRIORITY, HIGHEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
 """Of a provider's due requests, those with the highest priority are sent first."""
+MAX_BATCH_SIZE = 1_000
+"""The number of requests that can be submitted together."""
 MAX_RESPONSE_BYTES = 1 << 20
 """The number of bytes at which the body of a provider's response is cut."""
 READ_STATUSES = frozenset({200, 201})

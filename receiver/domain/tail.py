@@ -11,6 +11,8 @@ from typing import ClassVar
 
 from receiver.domain.paging import BaseCursor
 
+KINDS = ("request", "callback", "job")
+"""The kinds of changes."""
 MAX_RUNNING = 100
 """The most transactions that the text of a position lists."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

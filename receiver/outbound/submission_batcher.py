@@ -19,7 +19,6 @@ from receiver.store.group_commit import GroupCommit
 from receiver.store.keys import IdempotentResponse, find_idempotent_response
 from receiver.store.requests import (
     IdempotentCall,
-    InsertedRequest,
     NewRequest,
     find_request_details,
     submit_requests,
@@ -81,7 +80,7 @@ def _submit_calls(connection: Connection, calls: Sequence[SubmittedCall]) -> lis
             if (key := call.requests[0].idempotency_key) is not None
         ]
         requests = [request for call in first_calls for request in call.requests]
-        inserted = {row.id: row for row in submit_requests(connection, requests, idempotent_calls)}
+        inserted = submit_requests(connection, requests, idempotent_calls)
         return [_build_result(connection, call, documents[call.key], inserted) for call in calls]
 
 
@@ -89,13 +88,12 @@ def _build_result(
     connection: Connection,
     call: SubmittedCall,
     documents: Sequence[dict[str, Any]],
-    inserted: Mapping[UUID, InsertedRequest],
+    inserted: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]],
 ) -> bytes | IdempotentResponse:
     request = call.requests[0]
-    if request.id in inserted:
+    if str(request.id) in inserted:
         for document in documents:
-            row = inserted[document["id"]]
-            document |= {"payload": row.payload, "metadata": row.metadata}
+            document["payload"], document["metadata"] = inserted[document["id"]]
         return _serialize(call, documents)
     if request.idempotency_key is None:
         return _serialize_stored(connection, call)
@@ -119,7 +117,7 @@ def _build_document(request: NewRequest, now: datetime) -> dict[str, Any]:
     reference = split_account(request.provider)
     due_at = max(request.due_at or now, now)
     return {
-        "id": request.id,
+        "id": str(request.id),
         "provider": reference.provider,
         "account": reference.account,
         "operation": request.operation,

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import orjson
+
 from receiver.domain.filters import ALL_REQUESTS, RequestFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.notifications import NotifyEvent
@@ -72,15 +74,6 @@ class IdempotentCall:
     fingerprint: bytes
     response: bytes
     location: str | None
-
-
-@record(frozen=True, slots=True)
-class InsertedRequest:
-    """The JSON of a request as Postgres stored it, which may order the names of an object in another way."""
-
-    id: UUID
-    payload: Mapping[str, Any]
-    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +156,7 @@ class AttemptOutcome:
 
 def submit_requests(
     connection: Connection, requests: Sequence[NewRequest], calls: Sequence[IdempotentCall] = ()
-) -> list[InsertedRequest]:
+) -> Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]]:
     """Store requests with the calls that submitted them; all of them or none.
 
     Args:
@@ -173,7 +166,8 @@ def submit_requests(
             neither the call nor its requests are stored.
 
     Returns:
-        The requests that were stored now.
+        The payload and metadata of each request that was stored now, by its id as text. They are as Postgres stored
+        them, which may order the names of an object in another way.
     """
     params = {
         "requests": as_jsonb(requests),
@@ -185,8 +179,11 @@ def submit_requests(
         "responses": [call.response for call in calls],
         "locations": [call.location for call in calls],
     }
-    cursor = connection.cursor(row_factory=row_factory(InsertedRequest))
-    return cursor.execute(load_statement("submit_requests"), params).fetchall()
+    row = connection.execute(load_statement("submit_requests"), params).fetchone()
+    if row is None:
+        raise AssertionError("submit_requests returns a row")
+    inserted: Mapping[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = orjson.loads(row[0])
+    return inserted
 
 
 def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:

@@ -18,8 +18,8 @@ from receiver.web.server.messages import BodyStream
 
 _INT64 = range(-(2**63), 2**63)
 _MAX_INTEGER_LENGTH = len(str(_INT64.start))
-_LARGE_NUMBER = re.compile(rb"(?:^|[\[:,])-?[0-9](?:[0-9]{18}|[0-9.]*e)")
-"""Matches every number of 19 digits or more, or with an exponent, in JSON of orjson; and some texts."""
+_EXPONENT, _NUMBER_WITH_EXPONENT = re.compile(rb"e[-+]"), re.compile(rb"(?:^|[\[:,])-?[0-9][0-9.]*e")
+"""Match what a number with an exponent contains in JSON of orjson, quickly, and such a number itself."""
 
 
 def read_body(stream: BodyStream, content_length: str, max_bytes: int) -> bytes:
@@ -88,8 +88,8 @@ def _parse_quickly(body: bytes) -> Any:
     """Parse what orjson is known to parse as `_parse_strictly` does.
 
     orjson takes the last of several equal names, and large integers as floats. JSON without equal names has as many
-    colons as the document that was parsed: one for each name and those in texts, unless a text has an escaped one. Less
-    than 64 bits are enough for a number of up to 18 digits without an exponent.
+    colons as the document that was parsed: one for each name and those in texts, unless a text has an escaped one.
+    orjson writes large numbers with an exponent.
 
     Raises:
         ValueError, orjson.JSONEncodeError: only `_parse_strictly` can tell.
@@ -97,9 +97,11 @@ def _parse_quickly(body: bytes) -> Any:
     if b"\\u" in body:
         raise ValueError("a character is escaped")
     document = orjson.loads(body)
-    text = orjson.dumps(document)
-    if text.count(b":") != body.count(b":") or _LARGE_NUMBER.search(text):
-        raise ValueError("a name may be repeated, or a number may exceed 64 bits")
+    text = orjson.dumps(document, option=orjson.OPT_STRICT_INTEGER)  # which refuses integers of more than 53 bits
+    if text.count(b":") != body.count(b":"):
+        raise ValueError("a name is repeated")
+    if _EXPONENT.search(text) and _NUMBER_WITH_EXPONENT.search(text):
+        raise ValueError("a number may exceed 64 bits")
     return document
 
 

@@ -2,6 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
+from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
 from receiver.domain.filters import CallbackFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import PositionCursor
@@ -22,8 +23,6 @@ _VERDICT = (
     "cannot be parsed; `unmapped`: recorded, with a status that is not in the provider's `statuses`; `refused`: its "
     "sender could not be authenticated"
 )
-VERDICTS = ["accepted", "duplicate", "invalid", "unmapped", "refused"]
-MAX_SHOWN_JOBS = 100
 """The number of jobs that one callback shows; the list of its events has all."""
 
 

@@ -8,7 +8,13 @@ from marshmallow import Schema, ValidationError, fields, pre_load, validate, val
 
 from receiver.domain.filters import RequestFilter
 from receiver.domain.notifications import NotifyEvent
-from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, RequestStatus
+from receiver.domain.sending import (
+    DEFAULT_PRIORITY,
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    MAX_BATCH_SIZE,
+    RequestStatus,
+)
 from receiver.schemas.api.common import (
     NOTIFY_EVENTS,
     AccountName,
@@ -29,7 +35,6 @@ from receiver.schemas.api.jobs import JobSchema
 from receiver.schemas.fields import Text, UTCDateTime, check_storable_json
 from receiver.schemas.quick import QuickSchema
 
-MAX_BATCH_SIZE = 1_000
 MAX_METADATA_KEY_LENGTH, MAX_METADATA_VALUE_LENGTH = 100, 500
 """Maximum number of characters of metadata keys and values that requests can be filtered by."""
 METADATA_NAME_PATTERN = (
@@ -75,7 +80,7 @@ class SubmissionSchema(QuickSchema, NotifiedInputSchema):
     )
 
 
-class BatchSchema(StrictInput):
+class BatchSchema(QuickSchema, StrictInput):
     """Requests to submit in one transaction: all or none."""
 
     requests = fields.List(

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, post_load, validate
 
-from receiver.domain.tail import TailCursor
+from receiver.domain.tail import KINDS, TailCursor
 from receiver.schemas.api.common import (
     AccountName,
     PageCursor,
@@ -16,8 +16,6 @@ from receiver.schemas.api.common import (
     provider_filter,
 )
 from receiver.schemas.fields import Text, UTCDateTime
-
-KINDS = ["request", "callback", "job"]
 
 
 class TailQuerySchema(StrictInput):

@@ -14,19 +14,18 @@ from marshmallow import fields
 from werkzeug.serving import make_server
 
 from receiver.domain.access import Scope
+from receiver.domain.callbacks import MAX_SHOWN_JOBS
 from receiver.domain.jobs import Effect, JobStatus
 from receiver.domain.notifications import NotificationStatus, NotifyEvent
-from receiver.domain.sending import RequestStatus
+from receiver.domain.sending import MAX_BATCH_SIZE, RequestStatus
 from receiver.domain.targets import MAX_URL_LENGTH
 from receiver.exchange.webhook_client import MAX_CONCURRENCY_PER_HOST
 from receiver.inbound.refusals import MAX_SAMPLES_PER_PROVIDER
 from receiver.providers.webhook import DEADLINE_S, SEND_POLICY
-from receiver.schemas.api.callbacks import MAX_SHOWN_JOBS
 from receiver.schemas.api.common import MAX_PAGE_SIZE
 from receiver.schemas.api.jobs import MAX_SHOWN_EVENTS
 from receiver.schemas.api.notifications import MAX_CHANGED_JOBS, MAX_NOTIFIED_JOBS
 from receiver.schemas.api.requests import (
-    MAX_BATCH_SIZE,
     MAX_METADATA_KEY_LENGTH,
     MAX_METADATA_VALUE_LENGTH,
 )

@@ -14,6 +14,7 @@ from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import followup as followup_benchmark
+from tests.benchmarks import growth as growth_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import peers as peers_benchmark
@@ -153,11 +154,25 @@ def submit(*, as_json: bool, **load: int) -> None:
 
 
 @commands.command()
+@click.option(
+    "--jobs",
+    default=3_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs in the large database; ten million take 30 GB of disk space.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
 @click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def growth(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed in a database with millions of jobs, against one with 10,000 jobs."""
+    with _report_errors():
+        _print_results(growth_benchmark.compare(growth_benchmark.GrowthLoad(**load)), as_json=as_json)
+
+
 def peers(*, as_json: bool, **load: int) -> None:
     """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
     with _report_errors():

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote
 
@@ -51,7 +52,7 @@ _HEADER_TEXT = re.compile(r"[ -~]+")
 _HEADER_VALUE = {**_TEXT_VALUE, "pattern": "^[ -~]*$"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DeclaredOperation(Operation):
     """An operation of a declared provider; see `receiver.schemas.declared_operations.OperationSchema`."""
 
@@ -105,38 +106,38 @@ class DeclaredOperation(Operation):
             errors |= {name: ["Unknown field."] for name in sorted(unknown)}
         return errors
 
-    @property
+    @cached_property
     def _path_names(self) -> Sequence[str]:
         return PLACEHOLDER.findall(self.path)
 
-    @property
+    @cached_property
     def _source_names(self) -> Sequence[str]:
         """The names of fields of the payload whose text others are computed from, except those that are JSON."""
         return sorted(name for name in self._needed_names if name not in self.json_fields)
 
-    @property
+    @cached_property
     def _header_names(self) -> Sequence[str]:
         """The names of fields of the payload whose text becomes a part of a header as it is."""
         return sorted(find_header_sources(self.computed) & frozenset(self._source_names))
 
-    @property
+    @cached_property
     def _needed_names(self) -> frozenset[str]:
         """The names of fields of the payload that others are computed from."""
         needed = frozenset(name for value in self.computed.values() for name in value.names)
         return needed - self._own_names - frozenset(OWN_PLACEHOLDERS)
 
-    @property
+    @cached_property
     def _own_places(self) -> Sequence[Sequence[Step]]:
         """The places in the body of the values that we send ourselves, whatever the payload has."""
         locations = (*self.callback_url, *filter(None, [self.request_id]), *self.computed)
         return [parse_steps(location) for location in locations if not _is_outside_body(location)]
 
-    @property
+    @cached_property
     def _own_names(self) -> frozenset[str]:
         """The names of the fields that contain such a place, or are one."""
         return frozenset(str(place[0]) for place in self._own_places)
 
-    @property
+    @cached_property
     def _containers(self) -> Mapping[str, tuple[type[dict[str, Any]] | type[list[Any]], str]]:
         """The fields that contain such a place, each with its type in a payload and the name of the type in JSON."""
         return {
@@ -145,7 +146,7 @@ class DeclaredOperation(Operation):
             if len(place) > 1
         }
 
-    @property
+    @cached_property
     def _required_names(self) -> Sequence[str]:
         body_names = [self.body_field] if self.body_field else []
         return (*self.required, *self._path_names, *body_names, *sorted(self._needed_names))

@@ -1,8 +1,9 @@
 -- name: submit_requests
 -- Reserve idempotency keys with their responses, wait for other transactions that are reserving the same, and insert
 -- requests, all of them or none: those that exist stay as they are, and those whose idempotency key was not reserved now
--- are left out. Return the requests that were inserted. Times are by the database's clock, delays in seconds. Requests
--- can be found by those metadata values that are texts, numbers or booleans and not too long.
+-- are left out. Return the payloads and metadata of the requests that were inserted, by id. Times are by the database's
+-- clock, delays in seconds. Requests can be found by those metadata values that are texts, numbers or booleans and not
+-- too long.
 WITH reserved_keys AS (
     INSERT INTO idempotency_keys (client, key, fingerprint, status, response, location, created_at)
     SELECT client, key, fingerprint, 202, response, location, now()
@@ -36,7 +37,7 @@ inserted_metadata AS (
     WHERE jsonb_typeof(value) IN ('string', 'number', 'boolean')
         AND length(key) <= %(max_key_length)s AND length(value #>> '{}') <= %(max_value_length)s
 )
-SELECT id, payload, metadata FROM inserted_requests
+SELECT coalesce(json_object_agg(id, json_build_array(payload, metadata)), '{}')::text FROM inserted_requests
 
 -- name: find_due_requests
 -- Return the providers for which a request is due and may begin now, and whether it takes a send slot.

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import build_callback_path
+from receiver.domain.callbacks import MAX_SHOWN_JOBS
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobEvent
 from receiver.domain.paging import Page
@@ -125,7 +126,7 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
     with context.database.connection() as connection:
         callback = _find_callback(connection, callback_id)
         actions = find_actions(connection, callback_id)
-        job_ids = find_callback_jobs(connection, _find_deliveries(connection, callback_id), schemas.MAX_SHOWN_JOBS)
+        job_ids = find_callback_jobs(connection, _find_deliveries(connection, callback_id), MAX_SHOWN_JOBS)
     # Without a connection: the explanation may need a key document of the provider, which may take seconds to fetch.
     provider = context.providers.get(callback.provider)
     redacted, is_admin = redact_callback(callback, provider), current_caller().has_scope(Scope.ADMIN)

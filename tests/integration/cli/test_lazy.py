@@ -3,12 +3,41 @@
 import subprocess
 import sys
 
+import click
+import pytest
+from click.testing import CliRunner
+
+from receiver.cli.lazy import LazyGroup
+from receiver.cli.main import commands
+from receiver.cli.providers import provider
+
 
 def test_api_commands_import_no_database_driver() -> None:
     source = (
         "import sys; from receiver.cli.main import commands\n"
         "for name in ('job', 'request', 'callback', 'provider', 'key'):\n"
         "    commands.main([name, 'list', '--help'], standalone_mode=False)\n"
-        "assert not {'psycopg', 'flask', 'receiver.store'} & sys.modules.keys()"
+        "assert not {'psycopg', 'flask', 'marshmallow', 'receiver.store'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL, timeout=30)
+
+
+@pytest.mark.parametrize("group", [commands, provider])
+def test_listed_help_is_that_of_the_command(group: click.Command) -> None:
+    assert isinstance(group, LazyGroup)
+    context = click.Context(group)
+    for name, lazy_command in group.lazy_commands.items():
+        command = group.get_command(context, name)
+        assert command
+        assert lazy_command.help == command.get_short_help_str(1_000)
+
+
+def test_help_lists_all_commands_without_importing_them() -> None:
+    source = (
+        "import sys; from receiver.cli.main import commands\n"
+        "commands.main(['--help'], standalone_mode=False)\n"
+        "assert not {'geventhttpclient', 'receiver.cli.options'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL, timeout=30)
+    listed = CliRunner().invoke(commands, ["--help"]).output.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == commands.list_commands(click.Context(commands))

@@ -6,9 +6,10 @@ from uuid import UUID
 
 import pytest
 
+from receiver.domain.callbacks import VERDICTS
 from receiver.domain.filters import CallbackFilter
 from receiver.domain.paging import PageRequest
-from receiver.schemas.api.callbacks import VERDICTS, CallbackEventSchema, CallbackQuerySchema, CallbackSummarySchema
+from receiver.schemas.api.callbacks import CallbackEventSchema, CallbackQuerySchema, CallbackSummarySchema
 from receiver.store.callbacks import CallbackSummary, Verdict
 from tests.support.factories import NOON, event
 
