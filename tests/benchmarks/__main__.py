@@ -17,16 +17,16 @@ from tests.benchmarks import followup as followup_benchmark
 from tests.benchmarks import growth as growth_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
-from tests.benchmarks import peers as peers_benchmark
 from tests.benchmarks import memory as memory_benchmark
+from tests.benchmarks import peers as peers_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import startup as startup_benchmark
 from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
-from tests.benchmarks.peers import PeersMissing
 from tests.benchmarks.memory import MemoryResults
+from tests.benchmarks.peers import PeersMissing
 from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
 from tests.benchmarks.startup import StartupResults
@@ -188,7 +188,7 @@ def peers(*, as_json: bool, **load: int) -> None:
         _print_results(peers_benchmark.compare(peers_benchmark.PeersLoad(**load)), as_json=as_json)
 
 
-def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
+@commands.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def startup(*, rounds: int, as_json: bool) -> None:
