@@ -90,8 +90,10 @@ def derive_job_id(provider: str, reference: str) -> UUID:
 
 def derive_id(*parts: bytes) -> UUID:
     """Derive a 128-bit id from `parts`; each part is hashed with its length, so that boundaries matter."""
-    content = b"".join([b"%d:%b" % (len(part), part) for part in parts])
-    return UUID(bytes=sha256(content).digest()[:16])
+    content = b""
+    for part in parts:
+        content += b"%d:%b" % (len(part), part)
+    return UUID(int=int.from_bytes(sha256(content).digest()[:16]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ def derive_event_key(
     superseding: an event's precedence never changes.
     """
     suffix = "+" if superseding and status is not None and status.is_final else ""
-    return derive_id(origin.bytes, f"{source.value}:{index}:{status.value if status else ''}{suffix}".encode())
+    return derive_id(origin.bytes, f"{source}:{index}:{status or ''}{suffix}".encode())
 
 
 def build_operator_event(

@@ -33,6 +33,7 @@ from receiver.store.group_commit import Batch, GroupCommit, QueueFull
 from receiver.store.limits import ProviderCapacity
 
 _BUSY_INTERVAL_S = 0.02
+_MAX_CLAIMED_AHEAD = 500
 _RECORD_RETRY_INTERVAL_S = 0.5
 _RECORDING_MARGIN_S = 30.0
 _MAX_QUEUED_RECORDS = 100_000
@@ -170,9 +171,10 @@ class _Backlog(Generic[WorkT]):
     def take_free(self) -> int:
         """Return how much more work to claim, and reset the count of ended work.
 
-        As much is claimed as may run at once, and ahead of it as much as ended since the last claim.
+        As much is claimed as may run at once, and ahead of it twice as much as ended since the last claim: as much for
+        the time until the next claim, and as much for the time that the next claim takes.
         """
-        ahead = self._ended_since_claim if self._claims_ahead else 0
+        ahead = min(2 * self._ended_since_claim, _MAX_CLAIMED_AHEAD) if self._claims_ahead else 0
         self._ended_since_claim = 0
         capacity = self.channel.admission.capacity
         return capacity + ahead - self.greenlet_count - len(self.queue) if capacity else 0

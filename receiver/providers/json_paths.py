@@ -93,9 +93,11 @@ def bind_location(path: ValuePath, callback: IncomingCallback) -> ValuePath:
 
 def as_text(value: Any) -> str | None:
     """Return text or a number as text; None for any other value."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value if isinstance(value, str) else format_number(value)
+    return format_number(value)
 
 
 def as_status(value: Any) -> str | None:
@@ -136,13 +138,18 @@ def join_texts(paths: Sequence[ValuePath], item: Any, document: Any) -> str | No
     Raises:
         ValidationError: the text cannot be stored.
     """
-    values = [path(item, document) for path in paths]
-    # A rounded number could make two references equal.
-    texts = [as_text(value) for value in values if not isinstance(value, float) or is_exact(value)]
-    if not texts or len(texts) < len(paths) or not all(texts):
+    texts = []
+    for path in paths:
+        value = path(item, document)
+        # A rounded number could make two references equal.
+        text = None if isinstance(value, float) and not is_exact(value) else as_text(value)
+        if not text:
+            return None
+        texts.append(text)
+    if not texts:
         return None
     try:
-        return _TEXT.load("/".join(text or "" for text in texts))
+        return _TEXT.load("/".join(texts))
     except ValidationError as error:
         raise ValidationError({paths[0].path: error.messages}) from None
 

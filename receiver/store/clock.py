@@ -6,7 +6,7 @@ what it reads by it. Times from different machines, and from the database itself
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import structlog
 
@@ -40,7 +40,7 @@ class Clock:
 
     def now(self) -> datetime:
         """Return the current time, UTC."""
-        return datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=self._offset)
+        return datetime.fromtimestamp(time.time() + self._offset, UTC)
 
     def close(self) -> None:
         """Stop measuring, without waiting for a measurement in progress: it takes long while the database is away."""

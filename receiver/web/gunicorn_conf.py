@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError
+from receiver.garbage_collection import limit_garbage_collection
 from receiver.web.held_providers import held_providers
 from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
@@ -80,6 +81,7 @@ def post_worker_init(worker: Any) -> None:
         context.job_waiters.release_when(lambda: not worker.alive)
         context.followers.release_when(lambda: not worker.alive)
         _reload_on_hangup(context)
+        limit_garbage_collection()
 
 
 def _build_submission_endpoint(context: Any) -> Any:

@@ -1,6 +1,5 @@
 """The worker process: builds the store, the channels and the loops, runs them until it is stopped, then drains."""
 
-import gc
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,11 +17,13 @@ from receiver.exchange.channels import Channels
 from receiver.exchange.credentials import CredentialMonitor
 from receiver.exchange.library_checks import check_geventhttpclient
 from receiver.exchange.loop import ExchangeLoop
+from receiver.followup.activity import count_activity
 from receiver.followup.deadlines import mark_overdue_jobs
 from receiver.followup.lookup import LookupTask
 from receiver.followup.poll import PollTask
 from receiver.followup.retention import apply_retentions, list_retentions
 from receiver.followup.row_counts import move_counts
+from receiver.garbage_collection import limit_garbage_collection
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.outbound.sweep import sweep_requests
@@ -38,7 +39,6 @@ from receiver.worker.metrics_server import serve_metrics
 _DRAIN_TIMEOUT_S = 20.0
 _STORE_TIMEOUT_S = 5.0
 _ERROR_INTERVAL_S = 1.0
-_GC_THRESHOLD = 10_000
 
 _log = structlog.get_logger(__name__)
 
@@ -52,10 +52,7 @@ def run_worker(settings: Settings, dsn: str) -> None:
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         gevent.signal_handler(signal_number, stopping.set)
     check_geventhttpclient()
-    # Every claim makes hundreds of objects that live until their batch is recorded. With Python's threshold of 700 the
-    # collector would look at them again and again, and at all that was imported, and find nothing.
-    gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    limit_garbage_collection()
     database = Database(
         dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
     )
@@ -108,6 +105,7 @@ def _run_loops(
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
         partial(move_counts, database),
+        partial(count_activity, database),
         lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:

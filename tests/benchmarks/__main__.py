@@ -14,9 +14,11 @@ from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
 from tests.benchmarks import dispatch as dispatch_benchmark
 from tests.benchmarks import followup as followup_benchmark
+from tests.benchmarks import growth as growth_benchmark
 from tests.benchmarks import intake as intake_benchmark
 from tests.benchmarks import intake_items as intake_items_benchmark
 from tests.benchmarks import memory as memory_benchmark
+from tests.benchmarks import peers as peers_benchmark
 from tests.benchmarks import prune as prune_benchmark
 from tests.benchmarks import queries as queries_benchmark
 from tests.benchmarks import startup as startup_benchmark
@@ -24,6 +26,7 @@ from tests.benchmarks import submit as submit_benchmark
 from tests.benchmarks import verify as verify_benchmark
 from tests.benchmarks.contests import Contest
 from tests.benchmarks.memory import MemoryResults
+from tests.benchmarks.peers import PeersMissing
 from tests.benchmarks.query_results import QueriesResults
 from tests.benchmarks.results import Comparison
 from tests.benchmarks.startup import StartupResults
@@ -155,6 +158,37 @@ def submit(*, as_json: bool, **load: int) -> None:
 
 
 @commands.command()
+@click.option(
+    "--jobs",
+    default=3_000_000,
+    show_default=True,
+    type=click.IntRange(10_000, 100_000_000),
+    help="Number of jobs in the large database; ten million take 30 GB of disk space.",
+)
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def growth(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed in a database with millions of jobs, against one with 10,000 jobs."""
+    with _report_errors():
+        _print_results(growth_benchmark.compare(growth_benchmark.GrowthLoad(**load)), as_json=as_json)
+
+
+@commands.command()
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
+@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
+def peers(*, as_json: bool, **load: int) -> None:
+    """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
+    with _report_errors():
+        _print_results(peers_benchmark.compare(peers_benchmark.PeersLoad(**load)), as_json=as_json)
+
+
+@commands.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
 def startup(*, rounds: int, as_json: bool) -> None:
@@ -189,7 +223,7 @@ def _report_errors() -> Iterator[None]:
     with report_errors(), stop_on_signals():
         try:
             yield
-        except WrkMissing as error:
+        except (WrkMissing, PeersMissing) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(USAGE)
 

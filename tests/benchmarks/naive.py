@@ -14,9 +14,11 @@ import os
 import time
 from base64 import b64decode, b64encode
 from contextlib import closing
+from typing import Any
 
 import orjson
 from flask import Flask, Response, current_app, request
+from psycopg import Connection
 from psycopg_pool import ConnectionPool
 from werkzeug.datastructures import Headers
 
@@ -85,12 +87,22 @@ def receive(provider: str) -> Response:
     if not is_signed(request.headers, body):
         return Response(status=401)
     with current_app.extensions["pool"].connection() as connection:
-        inserted = connection.execute(INSERT_CALLBACK, [request.headers["webhook-id"], provider, body])
-        if inserted.rowcount:
-            for item in orjson.loads(body)["results"]:
-                status = STATUSES.get(item["state"], "in_progress")
-                connection.execute(UPSERT_JOB, [provider, item["id"], status])
+        store_callback(connection, provider, request.headers["webhook-id"], body)
     return Response(status=200)
+
+
+def store_callback(connection: Connection[Any], provider: str, message_id: str, body: bytes) -> None:
+    """Insert a callback and upsert its jobs, unless the callback is stored already; call within a transaction."""
+    inserted = connection.execute(INSERT_CALLBACK, [message_id, provider, body])
+    if inserted.rowcount:
+        for job in parse_jobs(provider, body):
+            connection.execute(UPSERT_JOB, job)
+
+
+def parse_jobs(provider: str, body: bytes) -> list[tuple[str, str, str]]:
+    """Return the parameters of `UPSERT_JOB` for each item of a callback."""
+    items = orjson.loads(body)["results"]
+    return [(provider, item["id"], STATUSES.get(item["state"], "in_progress")) for item in items]
 
 
 def is_signed(headers: Headers, body: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Timed rounds of new signed callbacks against one web process, and how many callbacks were acknowledged in them."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from statistics import median
 
 from tests.benchmarks.cpu import measure_tree
@@ -39,8 +40,24 @@ class CallbackRounds:
         """The number of callbacks that were acknowledged in all rounds."""
         return sum(result.responses for result in self._results)
 
-    def run(self, seconds: int, *, is_timed: bool = True, provider: str = PROVIDER, items: int = 1) -> Round:
+    def run(
+        self,
+        seconds: int,
+        *,
+        is_timed: bool = True,
+        provider: str = PROVIDER,
+        items: int = 1,
+        complete: Callable[[int], None] | None = None,
+    ) -> Round:
         """Send new callbacks of a provider for some seconds; repeat the round if it runs out of callbacks.
+
+        Args:
+            seconds: how long callbacks are sent.
+            is_timed: whether the round counts for the latency and the rate of acknowledgements.
+            provider: the provider that the callbacks come from.
+            items: how many items each callback has.
+            complete: called with the number of acknowledged callbacks; waits until their work is done, which is a part
+                of the round.
 
         Returns:
             The round, with each item of a callback as one operation.
@@ -53,6 +70,10 @@ class CallbackRounds:
             with sign_callbacks(count, provider=provider, items=items) as callbacks:
                 before = self.measure_cpu()
                 result, wrk_cpu = send(self._web.port, callbacks, connections=self._connections, seconds=seconds)
+                sent_at = time.monotonic()
+                if complete:
+                    complete(result.responses)
+                completing_s = time.monotonic() - sent_at
                 cpu = {process: after - before[process] for process, after in self.measure_cpu().items()}
             self._results.append(result)
             if not result.exhausted:
@@ -60,8 +81,9 @@ class CallbackRounds:
             self._supply.grow()
         if is_timed:
             self._timed.append(result)
-        round_ = Round(result.responses * items, result.seconds, {**cpu, "wrk": wrk_cpu})
-        self._supply.record_rate(result.responses / result.seconds)
+        round_ = Round(result.responses * items, result.seconds + completing_s, {**cpu, "wrk": wrk_cpu})
+        if result.responses:  # a process may need all of a short round to begin
+            self._supply.record_rate(result.responses / result.seconds)
         return round_
 
     def measure_cpu(self) -> dict[str, float]:
@@ -71,6 +93,10 @@ class CallbackRounds:
     def compute_p99_ms(self) -> float:
         """Return the median of the timed rounds' 99th percentiles, in milliseconds per callback."""
         return round(median(result.p99_ms for result in self._timed), 1)
+
+    def compute_acknowledged_rate(self) -> float:
+        """Return the median of the timed rounds' acknowledged callbacks per second."""
+        return round(median(result.responses / result.seconds for result in self._timed))
 
     def check_stored(self, callbacks: int) -> None:
         """Compare the callbacks in the database with the acknowledged ones.

@@ -203,6 +203,14 @@ def test_fast_provider_reports_and_resets_counts() -> None:
     assert counter.respond(b"GET /seen HTTP/1.1", b"")[1].endswith(b'{"requests":0,"keys":0}')
 
 
+def test_fast_provider_reports_polled_jobs() -> None:
+    counter = RequestCounter()
+    first, second = (counter.respond(b"GET /v1/messages/fast-%d HTTP/1.1" % number, b"")[1] for number in (1, 2))
+
+    assert first.endswith(b'{"id":"fast-1","state":"DELIVERED"}')
+    assert second.endswith(b'{"id":"fast-2","state":"QUEUED"}')
+
+
 def test_header_is_found_in_any_case() -> None:
     assert find_header(b"POST / HTTP/1.1\r\nContent-Length: 12\r\nHost: x", b"content-length") == b"12"
     assert find_header(b"POST / HTTP/1.1\r\nHost: x", b"content-length") == b""

@@ -101,7 +101,8 @@ DELETE FROM callbacks WHERE id = ANY(%(ids)s) AND verdict = 'refused'
 
 -- name: save_refusals
 -- Count refused callbacks by provider, hour, reason and caller. In an hour, at most `max_callers` callers of a provider
--- are counted by themselves. Delete the counts of earlier days.
+-- are counted by themselves. Delete the counts of earlier days. Add the callbacks to the activity of their minutes: of
+-- refused callbacks, only a sample is stored.
 WITH input AS (
     SELECT refusal.*, date_trunc('hour', last_at) AS hour
     FROM jsonb_to_recordset(%(refusals)s::jsonb) AS refusal(
@@ -109,6 +110,13 @@ WITH input AS (
 ),
 deleted_refusals AS (
     DELETE FROM callback_refusals WHERE hour < now() - interval '2 days'
+),
+counted_activity AS (
+    INSERT INTO activity AS total (seconds, started_at, provider, kind, outcome, bucket, count)
+    SELECT 60, date_trunc('minute', last_at, 'UTC') AS minute, provider, 'callbacks', 'refused', 0, sum(count)
+    FROM input GROUP BY minute, provider ORDER BY minute, provider
+    ON CONFLICT (seconds, started_at, provider, kind, outcome, bucket) DO UPDATE SET
+        count = total.count + excluded.count
 ),
 counted_refusals AS (
     SELECT provider, hour, reason,

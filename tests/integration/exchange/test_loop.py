@@ -1,19 +1,23 @@
 """The exchange loop when an exchange cannot be recorded, and the leases of a killed worker."""
 
 import gzip
+import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from uuid import uuid4
 
+import gevent
 import pytest
 
 from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import OnAmbiguous, Response
+from receiver.domain.sending import Attempt, OnAmbiguous, Response
 from receiver.exchange import loop as loop_module
+from receiver.exchange.channels import Channel
 from receiver.exchange.work import CompletedExchange
 from receiver.followup.poll import PollBatch, PollTask
 from receiver.outbound.send import SendTask
+from receiver.providers.capabilities import OutgoingRequest
 from receiver.reconcile import reconcile
 from receiver.store.connections import Connection
 from receiver.store.database import Database
@@ -40,6 +44,36 @@ def test_send_with_unstorable_response_becomes_unknown(database: Database, conne
     [(status, detail)] = connection.execute("SELECT status, detail FROM requests").fetchall()
     assert status == "unknown"
     assert detail.startswith("the response cannot be stored: ")
+
+
+class FirstComposeFails(SendTask):
+    """A task of which the first request cannot be composed, because of a programming error."""
+
+    has_failed = False
+
+    def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
+        if not self.has_failed:
+            self.has_failed = True
+            raise AssertionError("a programming error")
+        return super().compose(channel, work)
+
+
+def test_error_of_one_exchange_does_not_stop_the_others(database: Database, connection: Connection) -> None:
+    names = [f"request-{number}" for number in range(3)]
+    payloads = [{"client_reference": name, "to": ["2348030000000"], "text": "hello"} for name in names]
+    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", p, {}, None, None, 3_600.0) for p in payloads])
+    with listening() as server:
+        for name in names:
+            server.script(name, accept_request())
+        policy = replace(provider().send_policy, max_concurrency=1)
+        single = provider(origin=server.url, send_policy=policy)
+        with running_loop(FirstComposeFails({"sandbox": single}), database, single) as loop:
+            give_up_at = time.monotonic() + 10.0
+            while len(server.received) < 2 and time.monotonic() < give_up_at:
+                loop.step()
+                gevent.sleep(0.01)
+    statuses = connection.execute("SELECT status FROM requests ORDER BY status").fetchall()
+    assert statuses == [("accepted",), ("accepted",), ("sending",)]
 
 
 def test_poll_that_cannot_be_recorded_is_left_to_its_lease(database: Database, connection: Connection) -> None:

@@ -184,6 +184,19 @@ def test_items_on_their_way_join_the_batch(dsn: str) -> None:
     assert run.stdout == "[5]\n"
 
 
+def test_queued_items_have_results_once_their_batch_is_done(database: Database, connection: Connection) -> None:
+    with closing(GroupCommit(database, write_notes)) as group:
+        queued = [group.enqueue(note) for note in (Note(1), Note(2, "\0"))]
+        for batch, _ in queued:
+            assert batch.done.wait(TIMEOUT_S)
+    results = [batch.results.get(position) for batch, position in queued]
+    errors = [type(batch.errors.get(position)) for batch, position in queued]
+    assert (results, errors) == ([1, None], [type(None), Unstorable])
+    assert find_note_ids(connection) == [1]
+    with pytest.raises(QueueFull):
+        group.enqueue(Note(3))
+
+
 def test_commit_returns_only_after_the_commit(database: Database, connection: Connection) -> None:
     lock = threading.Lock()
 

@@ -22,6 +22,10 @@ INSERT_DUE_REQUESTS = """
     SELECT gen_random_uuid(), 'sandbox', 'send', '{}', '{}', 'queued', now(), now() + interval '1 day', now()
     FROM generate_series(1, 50)
 """
+INSERT_ATTEMPTS = """
+    INSERT INTO attempts (id, request_id, number, started_at)
+    SELECT gen_random_uuid(), id, 1, created_at FROM requests LIMIT 5000
+"""
 INSERT_JOBS = f"""
     INSERT INTO jobs (id, provider, reference, status, precedence, decided_at, decided_by, accepted_at, finished_at,
         deadline_at)
@@ -60,6 +64,10 @@ RECOVERY = {
     "reason": "",
     "lookup_delays": '{"sandbox": 60.0}',
 }
+INSERTS = (
+    *(INSERT_REQUESTS, INSERT_DUE_REQUESTS, INSERT_ATTEMPTS),
+    *(INSERT_JOBS, INSERT_EVENTS, INSERT_CALLBACKS),
+)
 INSERT_OUTBOX = """
     WITH updated_requests AS (UPDATE requests SET notify_url = 'https://shop.example/hook'
         WHERE id IN (SELECT id FROM requests LIMIT 200) RETURNING id)
@@ -92,7 +100,7 @@ CAPACITIES = '[{"provider": "sandbox", "free": 16}, {"provider": "other", "free"
 def filled_connection(server: str, template: str) -> Iterator[Connection]:
     """A connection to a database with many rows, few of which are due."""
     with scratch_database(server, template=template) as dsn, closing(connect(dsn)) as connection:
-        for statement in (INSERT_REQUESTS, INSERT_DUE_REQUESTS, INSERT_JOBS, INSERT_EVENTS, INSERT_CALLBACKS):
+        for statement in INSERTS:
             connection.execute(statement.encode())
         connection.execute("ANALYZE")
         yield connection
@@ -121,6 +129,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
         ("accept_known_requests", {"ids": [uuid4()]}, "requests"),
         ("record_lookup_results", {"results": f'[{{"id": "{uuid4()}", "status": "unknown"}}]'}, "requests"),
         ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}", "request_id": "{uuid4()}"}}]'}, "requests"),
+        ("record_outcomes", {"outcomes": f'[{{"attempt_id": "{uuid4()}", "request_id": "{uuid4()}"}}]'}, "attempts"),
         ("claim_polls", {"capacities": CAPACITIES, "batches": BATCHES, "leases": LEASES}, "jobs"),
         ("schedule_polls", {"polls": f'[{{"id": "{uuid4()}", "next_in": 1}}]', "other_ids": [uuid4()]}, "jobs"),
         ("lock_overdue_jobs", {"limit": 500}, "jobs"),
