@@ -4,30 +4,61 @@ And how much longer everything takes when the database is large.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any, Protocol
 
 import click
 import orjson
 
 from receiver.cli.errors import USAGE, report_errors
 from receiver.cli.process_group import stop_on_signals
-from tests.benchmarks import dispatch as dispatch_benchmark
-from tests.benchmarks import followup as followup_benchmark
-from tests.benchmarks import growth as growth_benchmark
-from tests.benchmarks import intake as intake_benchmark
-from tests.benchmarks import intake_items as intake_items_benchmark
-from tests.benchmarks import peers as peers_benchmark
-from tests.benchmarks import prune as prune_benchmark
-from tests.benchmarks import queries as queries_benchmark
-from tests.benchmarks import submit as submit_benchmark
-from tests.benchmarks import verify as verify_benchmark
-from tests.benchmarks.contests import Contest
-from tests.benchmarks.peers import PeersMissing
-from tests.benchmarks.query_results import QueriesResults
-from tests.benchmarks.results import Comparison
-from tests.benchmarks.verify import VerifyResults
+from tests.benchmarks import (
+    dispatch,
+    followup,
+    growth,
+    intake,
+    intake_items,
+    memory,
+    peers,
+    prune,
+    queries,
+    startup,
+    submit,
+    verify,
+)
 from tests.benchmarks.wrk import WrkMissing
+
+Option = Callable[[Any], Any]
+
+
+class Results(Protocol):
+    """The results of a benchmark."""
+
+    def table(self) -> str:
+        """Return the results as text for people."""
+
+    def document(self) -> Mapping[str, Any]:
+        """Return the results for JSON."""
+
+
+def _count(name: str, default: int, most: int, about: str = "", *, least: int = 1) -> Option:
+    kind = click.IntRange(least, most)
+    return click.option(f"--{name}", default=default, show_default=True, type=kind, help=about or None)
+
+
+def _rounds(default: int) -> Option:
+    return _count("rounds", default, 100)
+
+
+def _jobs(default: int, about: str) -> Option:
+    return _count("jobs", default, 100_000_000, about, least=10_000)
+
+
+_SECONDS = _count("seconds", 5, 120, "Length of a round.")
+_CONNECTIONS = _count("connections", 64, 10_000, least=2)
+_WORKERS = _count("workers", 2, 64, "WEB_CONCURRENCY.")
+_WEB_LOAD = (_SECONDS, _CONNECTIONS, _WORKERS)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -38,162 +69,138 @@ def commands() -> None:
     """
 
 
-@commands.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option(
-    "--callbacks-per-second",
-    type=click.IntRange(1),
-    help="Sign this many callbacks per second of a round. [default: as many as the measured rate needs]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def intake(*, as_json: bool, **load: int) -> None:
-    """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
-    with _report_errors():
-        _print_results(intake_benchmark.compare(intake_benchmark.IntakeLoad(**load)), as_json=as_json)
+def _benchmark(name: str, *options: Option) -> Callable[[Callable[..., Results]], None]:
+    """Register a command that runs a benchmark with its options and prints the results."""
 
+    def register(run: Callable[..., Results]) -> None:
+        def print_results(*, as_json: bool, **load: Any) -> None:
+            with _report_errors():
+                results = run(**load)
+                click.echo(results.table())
+                if as_json:
+                    click.echo(orjson.dumps(results.document()))
 
-@commands.command("intake-items")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option("--items", default=100, show_default=True, type=click.IntRange(1, 5_000), help="Items per callback.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def intake_items(*, as_json: bool, **load: int) -> None:
-    """Signed callbacks with many items each, of a declared provider and of the sandbox provider."""
-    with _report_errors():
-        _print_results(intake_items_benchmark.compare(intake_items_benchmark.ItemsLoad(**load)), as_json=as_json)
+        json_option = click.option(
+            "--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line."
+        )
+        for option in (json_option, *reversed(options)):
+            print_results = option(print_results)
+        commands.command(name, help=run.__doc__)(print_results)
 
-
-@commands.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--requests", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
-@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Requests at once.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def dispatch(*, as_json: bool, **load: int) -> None:
-    """Queued requests sent by the worker and their responses recorded, against the bare HTTP client."""
-    with _report_errors():
-        _print_results(dispatch_benchmark.compare(dispatch_benchmark.DispatchLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--polls", default=15_000, show_default=True, type=click.IntRange(100, 1_000_000), help="Per round.")
-@click.option("--concurrency", default=50, show_default=True, type=click.IntRange(1, 1_000), help="Polls at once.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def followup(*, as_json: bool, **load: int) -> None:
-    """Due polls of jobs sent by the worker and their reports recorded; half of the jobs have finished."""
-    with _report_errors():
-        _print_results(followup_benchmark.compare(followup_benchmark.FollowupLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option("--rounds", default=9, show_default=True, type=click.IntRange(1, 100))
-@click.option(
-    "--verifications", default=2_000, show_default=True, type=click.IntRange(10, 1_000_000), help="Per round."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def verify(*, as_json: bool, **load: int) -> None:
-    """Signatures of callbacks of 1 KiB verified, scheme by scheme, against the bare HMAC over the same bytes."""
-    with _report_errors():
-        _print_results(verify_benchmark.compare(verify_benchmark.VerifyLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option(
-    "--jobs",
-    default=1_000_000,
-    show_default=True,
-    type=click.IntRange(10_000, 100_000_000),
-    help="Number of jobs in the large database.",
-)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option(
-    "--calls", default=40, show_default=True, type=click.IntRange(2, 10_000), help="Per query, database and round."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def queries(*, as_json: bool, **load: int) -> None:
-    """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
-    with _report_errors():
-        _print_results(queries_benchmark.compare(queries_benchmark.QueriesLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option(
-    "--jobs",
-    default=1_000_000,
-    show_default=True,
-    type=click.IntRange(10_000, 100_000_000),
-    help="Number of jobs to load before.",
-)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def prune(*, as_json: bool, **load: int) -> None:
-    """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
-    with _report_errors():
-        _print_results(prune_benchmark.compare(prune_benchmark.PruneLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
-@click.option("--batch-connections", default=4, show_default=True, type=click.IntRange(2, 1_000))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def submit(*, as_json: bool, **load: int) -> None:
-    """Requests submitted one by one and in batches of 1,000, against an empty Flask view under the same gunicorn."""
-    with _report_errors():
-        _print_results(submit_benchmark.compare(submit_benchmark.SubmitLoad(**load)), as_json=as_json)
-
-
-@commands.command()
-@click.option(
-    "--jobs",
-    default=3_000_000,
-    show_default=True,
-    type=click.IntRange(10_000, 100_000_000),
-    help="Number of jobs in the large database; ten million take 30 GB of disk space.",
-)
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1, 100))
-@click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 120), help="Length of a round.")
-@click.option("--connections", default=64, show_default=True, type=click.IntRange(2, 10_000))
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 64), help="WEB_CONCURRENCY.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object on the last line.")
-def growth(*, as_json: bool, **load: int) -> None:
-    """Signed callbacks committed in a database with millions of jobs, against one with 10,000 jobs."""
-    with _report_errors():
-        _print_results(growth_benchmark.compare(growth_benchmark.GrowthLoad(**load)), as_json=as_json)
-
-
-def peers(*, as_json: bool, **load: int) -> None:
-    """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
-    with _report_errors():
-        _print_results(peers_benchmark.compare(peers_benchmark.PeersLoad(**load)), as_json=as_json)
-
-
-def _print_results(results: Comparison | Contest | VerifyResults | QueriesResults, *, as_json: bool) -> None:
-    click.echo(results.table())
-    if as_json:
-        click.echo(orjson.dumps(results.document()))
+    return register
 
 
 @contextmanager
 def _report_errors() -> Iterator[None]:
-    """Stop on signals, print an error on stderr and exit with its code; a missing load generator is a usage error."""
+    """Stop on signals, print an error on stderr and exit with its code; a missing program is a usage error."""
     with report_errors(), stop_on_signals():
         try:
             yield
-        except (WrkMissing, PeersMissing) as error:
+        except (WrkMissing, peers.PeersMissing) as error:
             click.echo(f"error: {error}", err=True)
             sys.exit(USAGE)
+
+
+_CALLBACKS_PER_SECOND = click.option(
+    "--callbacks-per-second",
+    type=click.IntRange(1),
+    help="Sign this many callbacks per second of a round. [default: as many as the measured rate needs]",
+)
+
+
+@_benchmark("intake", _rounds(5), *_WEB_LOAD, _CALLBACKS_PER_SECOND)
+def run_intake(**load: Any) -> Results:
+    """Signed callbacks committed in Postgres, against an empty Flask view under the same gunicorn and load."""
+    return intake.compare(intake.IntakeLoad(**load))
+
+
+@_benchmark("intake-items", _rounds(5), *_WEB_LOAD, _count("items", 100, 5_000, "Items per callback."))
+def run_intake_items(**load: Any) -> Results:
+    """Signed callbacks with many items each, of a declared provider and of the sandbox provider."""
+    return intake_items.compare(intake_items.ItemsLoad(**load))
+
+
+@_benchmark(
+    "dispatch",
+    _rounds(5),
+    _count("requests", 15_000, 1_000_000, "Per round.", least=100),
+    _count("concurrency", 50, 1_000, "Requests at once."),
+)
+def run_dispatch(**load: Any) -> Results:
+    """Queued requests sent by the worker and their responses recorded, against the bare HTTP client."""
+    return dispatch.compare(dispatch.DispatchLoad(**load))
+
+
+@_benchmark(
+    "followup",
+    _rounds(5),
+    _count("polls", 15_000, 1_000_000, "Per round.", least=100),
+    _count("concurrency", 50, 1_000, "Polls at once."),
+)
+def run_followup(**load: Any) -> Results:
+    """Due polls of jobs sent by the worker and their reports recorded; half of the jobs have finished."""
+    return followup.compare(followup.FollowupLoad(**load))
+
+
+@_benchmark("verify", _rounds(9), _count("verifications", 2_000, 1_000_000, "Per round.", least=10))
+def run_verify(**load: Any) -> Results:
+    """Signatures of callbacks of 1 KiB verified, scheme by scheme, against the bare HMAC over the same bytes."""
+    return verify.compare(verify.VerifyLoad(**load))
+
+
+@_benchmark(
+    "queries",
+    _jobs(1_000_000, "Number of jobs in the large database."),
+    _rounds(5),
+    _count("calls", 40, 10_000, "Per query, database and round.", least=2),
+)
+def run_queries(**load: Any) -> Results:
+    """Every list with every filter and the statistics of a large database, against one of 10,000 jobs."""
+    return queries.compare(queries.QueriesLoad(**load))
+
+
+@_benchmark("prune", _jobs(1_000_000, "Number of jobs to load before."), _rounds(5), *_WEB_LOAD)
+def run_prune(**load: Any) -> Results:
+    """Signed callbacks committed while `receiver prune` removes finished jobs, against the same without prune."""
+    return prune.compare(prune.PruneLoad(**load))
+
+
+@_benchmark("submit", _rounds(5), *_WEB_LOAD, _count("batch-connections", 4, 1_000, least=2))
+def run_submit(**load: Any) -> Results:
+    """Requests submitted one by one and in batches of 1,000, against an empty Flask view under the same gunicorn."""
+    return submit.compare(submit.SubmitLoad(**load))
+
+
+@_benchmark(
+    "growth",
+    _jobs(3_000_000, "Number of jobs in the large database; ten million take 30 GB of disk space."),
+    _rounds(5),
+    *_WEB_LOAD,
+)
+def run_growth(**load: Any) -> Results:
+    """Signed callbacks committed in a database with millions of jobs, against one with 10,000 jobs."""
+    return growth.compare(growth.GrowthLoad(**load))
+
+
+@_benchmark("peers", _rounds(3), *_WEB_LOAD)
+def run_peers(**load: Any) -> Results:
+    """Signed callbacks committed in Postgres, against Celery, procrastinate and one transaction per callback."""
+    return peers.compare(peers.PeersLoad(**load))
+
+
+@_benchmark("startup", _rounds(5))
+def run_startup(rounds: int) -> Results:
+    """Commands to their end, and processes until they are ready."""
+    return startup.compare(rounds)
+
+
+_MINUTES = click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.02, 1_440.0))
+
+
+@_benchmark("memory", _MINUTES, _count("connections", 32, 10_000, "Of each kind.", least=2), _WORKERS)
+def run_memory(minutes: float, connections: int, workers: int) -> Results:
+    """Memory of web and worker processes under half of the load that they can take."""
+    return memory.compare(memory.MemoryLoad(minutes, connections, workers))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Submissions as complete HTTP requests: each with its own payload, metadata and idempotency key."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from secrets import token_hex
 
@@ -27,6 +28,7 @@ SINGLE_PATH, BATCH_PATH = "/v1/requests", "/v1/requests/batch"
 METADATA_COUNT = 2
 """The number of metadata values of each request, by which it can be found."""
 
+_MAX_SUBMISSION_BYTES = 512
 _TEXT = "Your code is 184 205. It is valid for ten minutes; do not give it to anybody."
 _HEAD = b"""\
 POST %b HTTP/1.1\r
@@ -42,31 +44,29 @@ Content-Length: %d\r
 
 
 @contextmanager
-def write_submissions(key: str, path: str, count: int, batch_size: int | None = None) -> Iterator[RequestFile]:
-    """Write `count` calls of the API into a temporary file, of one submission each or of `batch_size`."""
-    run = token_hex(6)
-    with tempfile.NamedTemporaryFile(dir=choose_directory(count * (batch_size or 2) * 512)) as file:
-        lengths = set()
-        for number in range(count):
-            lengths.add(file.write(_build_call(key, path, run, number, batch_size)))
+def write_submissions(key: str, path: str, count: int, provider: str = "acme") -> Iterator[RequestFile]:
+    """Write `count` calls of the API into a temporary file, of one submission each or of `BATCH_SIZE`."""
+    run, size = token_hex(6), 1 if path == SINGLE_PATH else BATCH_SIZE
+    build = partial(build_submission, run, provider=provider)
+    with tempfile.NamedTemporaryFile(dir=choose_directory(count * (size + 1) * _MAX_SUBMISSION_BYTES)) as file:
+        numbers = (range(start, start + size) for start in range(0, count * size, size))
+        lengths = {file.write(_build_call(key, path, build, run, each)) for each in numbers}
         file.flush()
         (length,) = lengths
         yield RequestFile(Path(file.name), length, count)
 
 
-def _build_call(key: str, path: str, run: str, number: int, batch_size: int | None) -> bytes:
-    if batch_size is None:
-        body = orjson.dumps(_build_submission(run, number))
-    else:
-        numbers = range(number * batch_size, (number + 1) * batch_size)
-        body = orjson.dumps({"requests": [_build_submission(run, item) for item in numbers]})
-    idempotency_key = f"{run}-{number:010d}"
+def _build_call(key: str, path: str, build: Callable[[int], dict[str, object]], run: str, numbers: range) -> bytes:
+    submissions = [build(number) for number in numbers]
+    body = orjson.dumps(submissions[0] if path == SINGLE_PATH else {"requests": submissions})
+    idempotency_key = f"{run}-{numbers.start:010d}"
     return _HEAD % (path.encode(), key.encode(), idempotency_key.encode(), len(body)) + body
 
 
-def _build_submission(run: str, number: int) -> dict[str, object]:
+def build_submission(run: str, number: int, provider: str = "acme") -> dict[str, object]:
+    """Build a submission that no other `run` and `number` has."""
     return {
-        "provider": "acme",
+        "provider": provider,
         "operation": "send",
         "payload": {"client_reference": f"{run}-{number:010d}", "to": ["2348000000001"], "text": _TEXT},
         "metadata": {"order": f"{run}-{number:010d}", "shop": f"shop-{number % 100:02d}"},

@@ -93,7 +93,7 @@ class SubmitBenchmark:
         self._load = load
         self._web = web
         self._empty_view = empty_view
-        self._key = _create_key(environment.dsn)
+        self._key = create_submit_key(environment.dsn)
         self._single: list[WrkResult] = []
         self._batches: list[WrkResult] = []
 
@@ -105,7 +105,7 @@ class SubmitBenchmark:
             self._single.append(result)
             _, empty = self._run_round(self._empty_view, requests, seconds)
         count = max(self._load.max_batch_rate * seconds, THREADS)
-        with write_submissions(self._key, BATCH_PATH, count, BATCH_SIZE) as requests:
+        with write_submissions(self._key, BATCH_PATH, count) as requests:
             result, batch = self._run_round(self._web, requests, seconds, batch_size=BATCH_SIZE)
             self._batches.append(result)
         return single, empty, batch
@@ -147,7 +147,7 @@ class SubmitBenchmark:
         return counts
 
 
-def _create_key(dsn: str) -> str:
+def create_submit_key(dsn: str) -> str:
     """Create an API key whose rate limit is above what the service can take, and return it."""
     key = generate_key()
     with closing(connect(dsn)) as connection:

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from receiver.devtools.cells import Cell, InvalidCell, build_nginx_map, commands, create_cell, parse_cells
 from receiver.store.connections import connect
 from receiver.store.migrate import migrate
+from tests.acceptance.guides import parse_blocks, read_guide
 from tests.support.http import Server, build_report
 from tests.support.pgbouncer import pgbouncer
 from tests.support.ports import find_free_port
@@ -33,16 +35,7 @@ http {{
     uwsgi_temp_path {home};
     scgi_temp_path {home};
     include {home}/cells.conf;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            if ($receiver_cell = "") {{ return 404; }}
-            proxy_pass http://$receiver_cell;
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_set_header Host $host;
-        }}
-    }}
+    {server}
 }}
 """
 
@@ -58,9 +51,10 @@ def running_nginx(home: Path, cells: list[Cell]) -> Iterator[Server]:
     """Run nginx in front of cells."""
     assert NGINX
     port = find_free_port()
+    server = read_block("nginx").replace("listen 80;", f"listen 127.0.0.1:{port};")
     home.mkdir()
     (home / "cells.conf").write_text(build_nginx_map(cells))
-    (home / "nginx.conf").write_text(NGINX_CONFIG.format(home=home, port=port))
+    (home / "nginx.conf").write_text(NGINX_CONFIG.format(home=home, server=server))
     command = [NGINX, "-e", str(home / "nginx.log"), "-c", str(home / "nginx.conf"), "-g", "daemon off;"]
     if os.geteuid() == 0:
         command[-1] += " user root;"
@@ -70,6 +64,12 @@ def running_nginx(home: Path, cells: list[Cell]) -> Iterator[Server]:
             yield Server("127.0.0.1", port)
         finally:
             process.terminate()
+
+
+def read_block(language: str) -> str:
+    """Return the block of docs/scaling.md in a language."""
+    (block,) = [block.text for block in parse_blocks(read_guide("docs/scaling.md")) if block.language == language]
+    return block
 
 
 def is_listening(port: int) -> bool:
@@ -145,6 +145,11 @@ def test_invalid_address_of_cell_is_refused(web: list[object]) -> None:
 def test_invalid_name_of_cell_is_refused(empty_database: str) -> None:
     with pytest.raises(InvalidCell, match="'EU-1' is no name of a cell"):
         create_cell(empty_database, "EU-1")
+
+
+def test_cells_of_guide_are_parsed() -> None:
+    cells = parse_cells(tomllib.loads(read_block("toml")))
+    assert [(cell.name, cell.providers) for cell in cells] == [("eu", ["sms", "mobile-money"]), ("us", ["video"])]
 
 
 def test_route_prints_map_for_nginx(tmp_path: Path) -> None:
