@@ -4,7 +4,7 @@ A job's state is the fold of its events, so that its events prove every column. 
 part: by its attempts, and by the events that name it. What nothing proves is reported and not repaired.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,7 @@ from receiver.domain.jobs import (
     JobStatus,
     Precedence,
     compute_precedence,
+    derive_id,
     derive_job_id,
     fold_events,
 )
@@ -46,6 +47,7 @@ class FindingKind(StrEnum):
     ATTEMPTS = "attempts"
     LEASE = "lease"
     LOST_CALLBACK = "lost_callback"
+    COUNT = "count"
 
 
 class Subject(StrEnum):
@@ -54,6 +56,7 @@ class Subject(StrEnum):
     JOB = "job"
     REQUEST = "request"
     CALLBACK = "callback"
+    COUNT = "count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,20 @@ class AuditedJob:
     generation: int = 1
     opened_at: datetime | None = None
     next_opened_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCount:
+    """A stored count of rows that is not the number of rows; None instead of numbers that are all 0.
+
+    `kind` is the table, and `status` the status or verdict of the counted rows.
+    """
+
+    kind: str
+    provider: str
+    status: str
+    stored: Mapping[str, int] | None
+    counted: Mapping[str, int] | None
 
 
 class ProvenJob(NamedTuple):
@@ -326,6 +343,19 @@ def _list_valid_precedences(event: JobEvent) -> list[Precedence]:
 
 def _format_decision(state: AuditedJob | JobState) -> str:
     return f"{_format(state.decided_at)} by {state.decided_by}"
+
+
+def build_count_finding(count: WrongCount) -> Finding:
+    """Return the finding for a count, whose id is derived from what it counts."""
+    count_id = derive_id(count.kind.encode(), count.provider.encode(), count.status.encode())
+    stored, counted = (
+        f"{count.status} {count.kind}: {_format_numbers(numbers or {})}" for numbers in (count.stored, count.counted)
+    )
+    return Finding(FindingKind.COUNT, Subject.COUNT, count_id, count.provider, stored, counted, mendable=True)
+
+
+def _format_numbers(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in numbers.items() if number) or "none"
 
 
 def _build_job_finding(

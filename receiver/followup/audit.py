@@ -23,6 +23,7 @@ from receiver.domain.audit import (
     audit_event,
     audit_job,
     audit_request,
+    build_count_finding,
     prove_job,
     repair_event,
 )
@@ -49,6 +50,7 @@ from receiver.store.database import Database
 from receiver.store.errors import StoreConflict
 from receiver.store.generations import find_assigned_events
 from receiver.store.jobs import schedule_polls_now
+from receiver.store.row_counts import count_all_rows, find_wrong_counts
 
 T = TypeVar("T")
 
@@ -108,7 +110,7 @@ class Audit:
             StoreError: a statement failed. Repairs that were made before remain.
         """
         with open_snapshot_connection(self._database) as connection:
-            for audit_part in (self._audit_callbacks, self._audit_jobs, self._audit_requests):
+            for audit_part in (self._audit_callbacks, self._audit_jobs, self._audit_requests, self._audit_counts):
                 yield from filter(None, audit_part(connection))
 
     def _audit_jobs(self, connection: Connection) -> Iterator[list[Finding]]:
@@ -135,6 +137,15 @@ class Audit:
             if len(requests) < _BATCH_SIZE:
                 return
             after = requests[-1].id
+
+    def _audit_counts(self, connection: Connection) -> Iterator[list[Finding]]:
+        with connection.transaction():
+            findings = [build_count_finding(count) for count in find_wrong_counts(connection, self._provider)]
+        if findings and self._fix:
+            with self._database.transaction() as own_connection:
+                count_all_rows(own_connection)
+            findings = [replace(finding, fixed=True) for finding in findings]
+        yield findings
 
     def _audit_callbacks(self, connection: Connection) -> Iterator[list[Finding]]:
         after = FIRST_ID

@@ -4,7 +4,8 @@ Triggers insert the changes of every statement. `receiver.store.stats` reads the
 have not been moved to them yet, so that they are exact at any time.
 """
 
-from receiver.store.connections import Connection
+from receiver.domain.audit import WrongCount
+from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
 
@@ -13,9 +14,10 @@ def move_row_count_changes(connection: Connection, limit: int) -> int:
     return int(connection.execute(load_statement("move_row_count_changes"), {"limit": limit}).fetchall()[0][0])
 
 
-def find_wrong_counts(connection: Connection) -> list[tuple[str, str, str]]:
-    """Return the counts that differ from the number of rows, by kind, provider and status; read whole tables."""
-    return connection.execute(load_statement("find_wrong_counts"), prepare=False).fetchall()
+def find_wrong_counts(connection: Connection, provider: str | None = None) -> list[WrongCount]:
+    """Return the counts that differ from the number of rows; read whole tables."""
+    cursor = connection.cursor(row_factory=row_factory(WrongCount))
+    return cursor.execute(load_statement("find_wrong_counts"), {"provider": provider}, prepare=False).fetchall()
 
 
 def count_all_rows(connection: Connection) -> None:

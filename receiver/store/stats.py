@@ -136,7 +136,7 @@ def find_due_ages(connection: Connection, names: Sequence[str]) -> Mapping[str, 
 
 
 def list_stored_providers(connection: Connection) -> list[str]:
-    """Return the names of the providers that have requests, jobs or callbacks, configured or not."""
+    """Return the names of the providers of which rows are stored that may need attention, configured or not."""
     return [name for (name,) in connection.execute(load_statement("list_stored_providers"))]
 
 

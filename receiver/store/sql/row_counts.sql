@@ -22,14 +22,17 @@ updated_counts AS (
 SELECT count(*) FROM moved_changes
 
 -- name: find_wrong_counts
--- Return the counts that are not those of the rows, with both. Reads whole tables.
-SELECT kind, provider, status, to_jsonb(counted) AS counted, to_jsonb(stored) AS stored
-FROM (SELECT * FROM counted_rows) AS counted
+-- Return the counts that are not those of the rows, of one provider or of all providers. Reads whole tables.
+SELECT kind, provider, status, to_jsonb(stored) - ARRAY['kind', 'provider', 'status'] AS stored,
+    to_jsonb(counted) - ARRAY['kind', 'provider', 'status'] AS counted
+FROM counted_rows AS counted
 FULL JOIN current_row_counts AS stored USING (kind, provider, status)
 WHERE (coalesce(counted.total, 0), coalesce(counted.unmatched, 0), coalesce(counted.disputed, 0),
         coalesce(counted.reference_conflict, 0))
     <> (coalesce(stored.total, 0), coalesce(stored.unmatched, 0), coalesce(stored.disputed, 0),
         coalesce(stored.reference_conflict, 0))
+    AND (%(provider)s::text IS NULL OR provider = %(provider)s)
+ORDER BY kind, provider, status
 
 -- name: count_all_rows
 -- Set all counts to those of the rows. Reads whole tables.

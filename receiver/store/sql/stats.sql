@@ -38,10 +38,9 @@ SELECT provider.name, coalesce((
 FROM unnest(%(names)s::text[]) AS provider(name)
 
 -- name: list_stored_providers
--- Return the providers that have requests, jobs or callbacks, configured or not.
-SELECT provider FROM operations_with_requests
-UNION SELECT provider FROM providers_with_jobs
-UNION SELECT provider FROM providers_with_callbacks
+-- Return the providers of which rows are stored that may need attention, configured or not.
+SELECT provider FROM current_row_counts WHERE total > 0
+UNION SELECT provider FROM callback_refusals
 ORDER BY provider
 
 -- name: count_attention
@@ -55,10 +54,10 @@ SELECT provider.name AS name,
     coalesce(sum(total) FILTER (WHERE kind = 'jobs' AND status = 'unresolved'), 0)::bigint AS unresolved,
     coalesce(sum(total) FILTER (WHERE kind = 'requests' AND status = 'unknown'), 0)::bigint AS unknown,
     coalesce(sum(reference_conflict), 0)::bigint AS reference_conflict,
-    coalesce(sum(total) FILTER (WHERE NOT provider.name = ANY(%(configured)s::text[]) AND (
-        kind = 'requests' AND status = 'queued'
+    coalesce(sum(total) FILTER (WHERE configured.name IS NULL AND (kind = 'requests' AND status = 'queued'
         OR kind = 'jobs' AND status IN ('accepted', 'in_progress'))), 0)::bigint AS unconfigured
 FROM unnest(%(names)s::text[]) AS provider(name)
+LEFT JOIN unnest(%(configured)s::text[]) AS configured(name) USING (name)
 LEFT JOIN current_row_counts AS counts ON counts.provider = provider.name
 GROUP BY provider.name
 

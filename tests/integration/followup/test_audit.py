@@ -547,3 +547,23 @@ def test_concurrent_repairs_and_events_lose_nothing(store: AuditedDatabase) -> N
     store.audit(fix=True)
     assert store.audit() == []
     assert store.fetch_value("SELECT count(*) FROM events") == 40 * 16
+
+
+def test_wrong_counts_are_found_and_fixed(store: AuditedDatabase) -> None:
+    store.create_request("accepted")
+    store.execute("INSERT INTO row_count_changes (kind, provider, status, total) VALUES ('jobs', 'acme', 'failed', 3)")
+    store.execute("DELETE FROM row_count_changes WHERE kind = 'requests'")
+
+    found, fixed, left = (
+        {(finding.kind, finding.stored, finding.proven, finding.fixed) for finding in store.audit(fix=fix)}
+        for fix in (False, True, False)
+    )
+
+    expected = {
+        ("failed jobs: total 3", "failed jobs: none"),
+        ("accepted requests: none", "accepted requests: total 1"),
+    }
+    count = FindingKind.COUNT
+    assert {row for row in found if row[0] is count} == {(count, *texts, False) for texts in expected}
+    assert {row for row in fixed if row[0] is count} == {(count, *texts, True) for texts in expected}
+    assert count not in {row[0] for row in left}
