@@ -93,5 +93,5 @@ def test_named_files_exist() -> None:
 
 def test_linked_guides_exist() -> None:
     links = re.findall(r"\]\(([\w/.-]+)\)", README)
-    assert len(links) == 9
+    assert len(links) == 10
     assert [path for path in links if not (ROOT / path).is_file()] == []
