@@ -14,6 +14,7 @@ from receiver.providers.base import Provider
 from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import Database
+from receiver.store.group_commit import close_together
 from receiver.store.reading import Reader
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.metrics.callback_metrics import CallbackMetrics
@@ -55,8 +56,7 @@ class AppContext:
         """Answer waiting clients, commit pending callbacks and submissions, then close all connections."""
         self.job_waiters.close()
         self.followers.close()
-        self.batcher.close()
-        self.submissions.close()
+        close_together(self.batcher, self.submissions)
         self.callback_authenticator.close()
         self.metrics.close()
         self.clock.close()

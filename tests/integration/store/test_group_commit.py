@@ -30,7 +30,7 @@ from receiver.store.callbacks import StoredCallback, Verdict
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.errors import FailureKind, StoreUnavailable, Unstorable
-from receiver.store.group_commit import GroupCommit, QueueFull
+from receiver.store.group_commit import GroupCommit, QueueFull, close_together
 from tests.support.capabilities import callbacks_of
 from tests.support.factories import NOON, event, provider, report
 from tests.support.http import build_report, build_reports
@@ -689,6 +689,21 @@ def test_close_gives_a_silent_connection_up(dsn: str, connection: Connection, mo
         assert time.monotonic() - started_at < 2.0
         assert waiting.result(TIMEOUT_S) is None
     assert find_note_ids(connection) == [1, 2]
+
+
+def test_groups_are_closed_together(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "_CLOSE_TIMEOUT_S", 0.5)
+    with Proxy(dsn) as proxy, closing(Database(proxy.dsn)) as database, ThreadPoolExecutor(2) as pool:
+        groups = [GroupCommit(database, write_notes, limit_s=20.0) for _ in range(2)]
+        assert [commit(group, Note(number)) for number, group in enumerate(groups)] == [None, None]
+        proxy.silence()
+        waiting = [pool.submit(commit, group, Note(number)) for number, group in enumerate(groups, start=2)]
+        wait_until(lambda: all(group.waiting for group in groups))
+        started_at = time.monotonic()
+        close_together(*groups)
+        assert time.monotonic() - started_at < 0.9
+        assert [result.result(TIMEOUT_S) for result in waiting] == [None, None]
+    assert find_note_ids(connection) == [0, 1, 2, 3]
 
 
 def test_oldest_commit_age_is_that_of_the_first_waiting_item(database: Database) -> None:
