@@ -37,6 +37,8 @@ _MAX_CLAIMED_AHEAD = 500
 _RECORD_RETRY_INTERVAL_S = 0.5
 _RECORDING_MARGIN_S = 30.0
 _MAX_QUEUED_RECORDS = 100_000
+# Meanwhile nothing is sent: interpreting so many must take less time than a send slot waits for its exchange.
+_MAX_RECORDED_AT_ONCE = 250
 _LOST_CLAIM = "the reply to its claim was lost"
 
 _random = Random()  # noqa: S311  # spreads retries and polls; not for security
@@ -204,7 +206,11 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self.configure(channels)
         self._greenlets = Group()
         self._recorder: GroupCommit[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] = GroupCommit(
-            database, self._record, max_waiting=_MAX_QUEUED_RECORDS, get_size=_compute_size
+            database,
+            self._record,
+            max_waiting=_MAX_QUEUED_RECORDS,
+            max_batch=_MAX_RECORDED_AT_ONCE,
+            get_size=_compute_size,
         )
         self._batch: Batch[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] | None = None
         self._batch_exchanges: list[tuple[int, CompletedExchange[WorkT]]] = []

@@ -213,7 +213,7 @@ class ProblemType(Enum):
         "queue-full",
         503,
         "Queue full",
-        "Too many callbacks are waiting to be committed; this one was not stored.",
+        "Too many callbacks or submissions are waiting to be committed; this one was not stored.",
     )
     KEY_DOCUMENTS_UNAVAILABLE = (
         "key-documents-unavailable",
@@ -289,7 +289,7 @@ DETAILS: Mapping[ProblemType, str] = {
     ProblemType.INTERNAL_ERROR: "Internal error; it has been logged. Try again later.",
     ProblemType.STORE_UNAVAILABLE: "The database is unavailable or overloaded, so nothing is known to be committed. "
     "Try again after `Retry-After` seconds.",
-    ProblemType.QUEUE_FULL: "Too many callbacks are waiting to be committed. Try again after `Retry-After` seconds.",
+    ProblemType.QUEUE_FULL: "Too many others are waiting to be committed. Try again after `Retry-After` seconds.",
     ProblemType.KEY_DOCUMENTS_UNAVAILABLE: "The provider's public keys cannot be fetched. "
     "Try again after `Retry-After` seconds.",
     ProblemType.CONFIRMATION_FAILED: "The callback URL cannot be confirmed. Try again after `Retry-After` seconds.",

@@ -16,7 +16,7 @@ from receiver.outbound.submission_batcher import SubmittedCall
 from receiver.outbound.submit import InvalidSubmission, Submission, prepare_request, prepare_requests
 from receiver.store.keys import IdempotentResponse, find_idempotent_response
 from receiver.store.requests import NewRequest
-from receiver.web.auth.rate_limit import RateLimitExceeded
+from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.bodies import parse_json, read_body
 from receiver.web.context import AppContext
 from receiver.web.idempotency import compute_fingerprint, parse_idempotency_key, repeat_response
@@ -46,39 +46,35 @@ class SubmissionEndpoint:
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a submission."""
         operation, schema = self._operations[request.path]
-        headers = [*SECURITY_HEADERS]
+        rate_limit_headers: list[tuple[str, str]] = []
         try:
-            response = self._handle(operation, schema, request, headers)
+            caller, rate_limit = self._authenticate(request)
+            rate_limit_headers += rate_limit.headers.items()
+            check_scope(operation, caller)
+            response = self._submit(operation, schema, request, caller)
         except Exception as error:
+            if isinstance(error, RateLimitExceeded):
+                rate_limit_headers += error.rate_limit.headers.items()
             problem = build_problem_response(error)
             response = HttpResponse(problem.status_code, list(problem.headers.items()), problem.get_data())
-            headers = headers[len(SECURITY_HEADERS) :]
         self._context.metrics.record_api_call(operation.name, response.status)
-        return HttpResponse(response.status, [*response.headers, *headers], response.body)
+        return HttpResponse(response.status, [*response.headers, *rate_limit_headers], response.body)
 
-    def _handle(
-        self,
-        operation: ApiOperation,
-        schema: Schema,
-        request: HttpRequest,
-        rate_limit_headers: list[tuple[str, str]],
-    ) -> HttpResponse:
-        """Return the response once the requests are committed; add the headers of the rate limit to a list."""
-        context, headers = self._context, request.headers
-        settings = context.settings
-        address = find_caller(request.peer, headers.get("x-forwarded-for", ""), settings.trusted_proxies)
-        try:
-            caller, rate_limit = authenticate(context, headers.get("authorization", ""), address)
-        except RateLimitExceeded as error:
-            rate_limit_headers += error.rate_limit.headers.items()
-            raise
-        rate_limit_headers += rate_limit.headers.items()
-        check_scope(operation, caller)
-        max_bytes = operation.body_size_factor * settings.max_body_bytes
-        body = read_body(request.body, headers.get("content-length", ""), max_bytes)
-        document = parse_json(body, headers.get("content-type", "").partition(";")[0].strip().lower())
-        loaded = load_document(schema, document)
-        return submit(context, caller, operation.path, loaded, headers.get("idempotency-key"), size=len(body))
+    def _authenticate(self, request: HttpRequest) -> tuple[Caller, RateLimit]:
+        address, proxies = request.peer, self._context.settings.trusted_proxies
+        if proxies:
+            address = find_caller(address, request.headers.get("x-forwarded-for", ""), proxies)
+        return authenticate(self._context, request.headers.get("authorization", ""), address)
+
+    def _submit(self, operation: ApiOperation, schema: Schema, request: HttpRequest, caller: Caller) -> HttpResponse:
+        """Return the response once the requests are committed."""
+        headers = request.headers
+        max_bytes = operation.body_size_factor * self._context.settings.max_body_bytes
+        content = read_body(request.body, headers.get("content-length", ""), max_bytes)
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        body, key = load_document(schema, parse_json(content, media_type)), headers.get("idempotency-key")
+        response = submit(self._context, caller, operation.path, body, key, size=len(content))
+        return HttpResponse(response.status, [*response.headers, *SECURITY_HEADERS], response.body)
 
 
 def submit(
@@ -108,9 +104,11 @@ def submit(
     try:
         requests = _prepare(context, submissions, key, is_batch=is_batch)
     except InvalidSubmission:
+        if key is None:
+            raise
         # A submission that was accepted once must not be refused when it is repeated.
         with context.database.connection() as connection:
-            stored = None if key is None else find_idempotent_response(connection, caller.client, key)
+            stored = find_idempotent_response(connection, caller.client, key)
             if stored is None:
                 raise
             return repeat_response(connection, stored, fingerprint)

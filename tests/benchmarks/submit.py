@@ -4,6 +4,7 @@ All calls have an API key and an idempotency key, and all requests have metadata
 single submissions.
 """
 
+import urllib.request
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from uuid import UUID
@@ -115,7 +116,10 @@ class SubmitBenchmark:
     ) -> tuple[WrkResult, Round]:
         connections = self._load.connections if batch_size == 1 else self._load.batch_connections
         before = self._measure_cpu(web)
-        result, wrk_cpu = send(web.port, requests, connections=connections, seconds=seconds)
+        try:
+            result, wrk_cpu = send(web.port, requests, connections=connections, seconds=seconds)
+        except BenchmarkFailed as error:
+            raise BenchmarkFailed(f"{error}; responses so far: {_read_api_calls(web.port)}") from error
         if result.exhausted:
             raise BenchmarkFailed("the prepared calls were used up before the round ended; raise the maximum rates")
         cpu = {process: after - before[process] for process, after in self._measure_cpu(web).items()}
@@ -166,3 +170,10 @@ def create_submit_key(dsn: str) -> str:
             ),
         )
     return key
+
+
+def _read_api_calls(port: int) -> str:
+    """Return the lines of `/metrics` that count the responses to calls by status."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10.0) as response:
+        lines = response.read().decode().splitlines()
+    return ", ".join(line for line in lines if line.startswith("receiver_api_calls_total"))
