@@ -84,7 +84,6 @@ def _start_side(environment: BenchmarkEnvironment, jobs: int) -> Iterator[_Side]
     with scratch_database(environment.dsn) as dsn, closing(connect(dsn)) as connection:
         migrate(dsn)
         load_jobs(dsn, jobs)
-        connection.execute("CHECKPOINT")  # otherwise one would begin while pages are timed
         environ = {
             "DATABASE_URL": dsn,
             "RECEIVER_CONFIG": str(config),

@@ -21,4 +21,4 @@ CREATE TABLE activity_progress (
     id boolean PRIMARY KEY DEFAULT true CHECK (id),
     counted_until timestamptz NOT NULL
 );
-INSERT INTO activity_progress (counted_until) VALUES (date_trunc('minute', now() - interval '1 day'));
+INSERT INTO activity_progress (counted_until) VALUES (now());

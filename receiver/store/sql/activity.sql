@@ -1,15 +1,17 @@
 -- name: lock_activity_progress
 -- Lock the progress unless another worker has locked it, and return the next period to count, if that is longer than
 -- `step` seconds or ends with its minute. It ends `delay` seconds ago at the latest: what is stored later than that is
--- not counted.
+-- not counted. Nor is what happened more than a day before, while no worker ran.
 WITH input AS (
     SELECT now() - make_interval(secs => %(delay)s) AS until, make_interval(secs => %(step)s) AS step
+),
+progress AS MATERIALIZED (
+    SELECT greatest(counted_until, now() - interval '1 day') AS since
+    FROM activity_progress CROSS JOIN input WHERE counted_until + step < until
+    FOR UPDATE OF activity_progress SKIP LOCKED
 )
-SELECT counted_until AS since,
-    least(date_trunc('minute', counted_until, 'UTC') + interval '1 minute', input.until) AS until
-FROM activity_progress CROSS JOIN input
-WHERE counted_until + step < input.until
-FOR UPDATE OF activity_progress SKIP LOCKED
+SELECT since, least(date_trunc('minute', since, 'UTC') + interval '1 minute', until) AS until
+FROM progress CROSS JOIN input
 
 -- name: count_activity
 -- Count the rows of a period. Each provider and status is counted separately along the index of its list, see list_jobs.

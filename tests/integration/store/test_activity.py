@@ -80,6 +80,15 @@ def test_newest_rows_are_counted_later(connection: Connection, now: datetime) ->
     assert connection.execute("SELECT counted_until < now() FROM activity_progress").fetchall() == [(True,)]
 
 
+def test_activity_of_the_last_day_is_counted(connection: Connection) -> None:
+    connection.execute("UPDATE activity_progress SET counted_until = now() - interval '3 days'")
+    with connection.transaction():
+        assert count_next_period(connection)
+
+    [(age,)] = connection.execute("SELECT now() - counted_until FROM activity_progress").fetchall()
+    assert timedelta(days=1) - MINUTE <= age <= timedelta(days=1)
+
+
 @pytest.mark.usefixtures("now")
 def test_second_worker_has_nothing_to_count(dsn: str, connection: Connection) -> None:
     with closing(connect(dsn)) as other, other.transaction():
