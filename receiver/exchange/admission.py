@@ -23,6 +23,8 @@ from receiver.domain.limits import MAX_SLOT_DELAY_S, LimitPolicy, ProviderLimits
 
 _MAX_LATENCY_S = 1.0
 _DECAY = 0.9
+STOPPED = "the worker stopped before the exchange could begin"
+"""Why an exchange is not admitted once the worker stops."""
 
 
 class NotAdmitted(ReceiverError):
@@ -186,7 +188,7 @@ class Admission:
 
     def _check_open(self, now: float, begin_by: float) -> None:
         if self._stopped:
-            raise NotAdmitted("the worker stopped before the exchange could begin")
+            raise NotAdmitted(STOPPED)
         if self._withdrawn:
             raise NotAdmitted("the provider was removed from the configuration before the exchange could begin")
         if now > begin_by:

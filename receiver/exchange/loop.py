@@ -19,7 +19,7 @@ from gevent.pool import Group
 
 from receiver.domain.records import record
 from receiver.domain.sending import NotSent, Outcome, Response
-from receiver.exchange.admission import NotAdmitted
+from receiver.exchange.admission import STOPPED, NotAdmitted
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
 from receiver.exchange.rate_limiter import MAX_RESIDENT_PROVIDERS
@@ -263,6 +263,15 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._rate_limiter.activate(due)
         return due
 
+    def stop(self) -> None:
+        """Return the exchanges that have not begun: begun now, they might not end before this process does.
+
+        The admissions are stopped before, so that what has a greenlet already does not begin either.
+        """
+        for backlog in self._backlogs.values():
+            while backlog.queue:
+                self._complete(backlog.queue.popleft(), NotSent(STOPPED))
+
     def drain(self, timeout: float) -> None:
         """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
         self._greenlets.join(timeout)
@@ -292,13 +301,14 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
                 queued = backlog.queue.popleft()
                 outcome = self._exchange(queued)
                 backlog.end()
-                provider, permit, ended_at = queued.channel.provider, queued.permit, self._clock.now()
-                self._enqueue(
-                    CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe)
-                )
+                self._complete(queued, outcome)
         finally:
             backlog.greenlet_count -= 1
             self._spawn_greenlets(backlog)  # after an error, the queue is not empty
+
+    def _complete(self, queued: _QueuedExchange[WorkT], outcome: Outcome) -> None:
+        provider, permit, ended_at = queued.channel.provider, queued.permit, self._clock.now()
+        self._enqueue(CompletedExchange(provider, permit.work, outcome, ended_at, _random.random(), permit.probe))
 
     def _exchange(self, queued: _QueuedExchange[WorkT]) -> Outcome:
         channel, permit = queued.channel, queued.permit

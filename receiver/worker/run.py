@@ -133,10 +133,12 @@ def _run_loops(
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)
         _log.info("worker.drain_started")
-        # Waiting exchanges return to the queue: begun now, they might not end before this process does.
         channels.rate_limiter.stop()
+        loops = (send_loop, poll_loop, lookup_loop)
+        for loop in loops:
+            loop.stop()
         drain_by = time.monotonic() + _DRAIN_TIMEOUT_S
-        for loop in (send_loop, poll_loop, lookup_loop):
+        for loop in loops:
             loop.drain(max(drain_by - time.monotonic(), 0.0))
     finally:
         drained.set()
