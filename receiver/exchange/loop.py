@@ -37,8 +37,8 @@ _MAX_CLAIMED_AHEAD = 500
 _RECORD_RETRY_INTERVAL_S = 0.5
 _RECORDING_MARGIN_S = 30.0
 _MAX_QUEUED_RECORDS = 100_000
-# Meanwhile nothing is sent: interpreting so many must take less time than a send slot waits for its exchange.
-_MAX_RECORDED_AT_ONCE = 250
+_INTERPRETED_BETWEEN_PAUSES = 100
+_PAUSE_S = 0.000_1
 _LOST_CLAIM = "the reply to its claim was lost"
 
 _random = Random()  # noqa: S311  # spreads retries and polls; not for security
@@ -209,8 +209,8 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             database,
             self._record,
             max_waiting=_MAX_QUEUED_RECORDS,
-            max_batch=_MAX_RECORDED_AT_ONCE,
             get_size=_compute_size,
+            gathers=False,
         )
         self._batch: Batch[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] | None = None
         self._batch_exchanges: list[tuple[int, CompletedExchange[WorkT]]] = []
@@ -254,7 +254,9 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             backlog.queue.append(_QueuedExchange(backlog.channel, permit, claimed_at + backlog.max_wait))
         for backlog in backlogs.values():
             self._spawn_greenlets(backlog)
-        return _BUSY_INTERVAL_S if permits else self._task.idle_interval_s
+        # Also if nothing was claimed: one provider's queue may be full, and run empty soon, while the others have none.
+        is_busy = any(backlog.greenlet_count for backlog in backlogs.values())
+        return _BUSY_INTERVAL_S if is_busy else self._task.idle_interval_s
 
     def _activate_due(self, backlogs: Mapping[str, _Backlog[WorkT]]) -> Collection[str]:
         """Return the providers that have due work, once this process has a share of them."""
@@ -394,7 +396,11 @@ def record_exchanges(
     batch: Sequence[Recordable[WorkT, UpdateT]],
 ) -> Sequence[ExchangeResult[UpdateT]]:
     """Interpret exchanges, store their results in one transaction, and return the results."""
-    results = [task.interpret(item) if isinstance(item, CompletedExchange) else item for item in batch]
+    results: list[ExchangeResult[UpdateT]] = []
+    for number, item in enumerate(batch, start=1):
+        results.append(task.interpret(item) if isinstance(item, CompletedExchange) else item)
+        if number % _INTERPRETED_BETWEEN_PAUSES == 0:
+            gevent.sleep(_PAUSE_S)  # of any length, for a timer: a send slot whose time has come is not missed
     with transaction(connection):
         task.record(connection, results)
         # Last, whatever the task: a transaction that holds a refusal's lock then waits for no event or job.

@@ -65,6 +65,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         limit_s: the time limit of each statement in seconds.
         get_size: a function that returns an item's size in bytes.
         max_batch_bytes: the size in bytes at which a batch takes no more items.
+        gathers: whether a commit waits for items that are on their way, as they are where callers wait for the commit.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         limit_s: float = COMMIT_LIMIT_S,
         get_size: Callable[[ItemT], int] = lambda _: 0,
         max_batch_bytes: int = 8 << 20,
+        gathers: bool = True,
     ) -> None:
         self._database = database
         self._health = database.health
@@ -86,6 +88,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         self._limit_s = limit_s
         self._get_size = get_size
         self._max_batch_bytes = max_batch_bytes
+        self._gathers = gathers
         self._lock = threading.Lock()
         self._batch: Batch[ItemT, ResultT] = Batch()
         self._full_batches: list[Batch[ItemT, ResultT]] = []
@@ -176,7 +179,8 @@ class GroupCommit(Generic[ItemT, ResultT]):
             if not self._wakeup.wait(_MAX_IDLE_S):
                 self._disconnect()
                 continue
-            _gather()
+            if self._gathers and not self._full_batches:
+                _gather()
             with self._lock:
                 if self._full_batches:
                     self._flushed_batch = self._full_batches.pop(0)
