@@ -2,11 +2,11 @@
 -- for another, because statements lock the tables in other orders.
 -- depends: 0011_row_counts
 
-CREATE TRIGGER callback_inserted AFTER INSERT ON callbacks
+CREATE OR REPLACE TRIGGER callback_inserted AFTER INSERT ON callbacks
     FOR EACH ROW WHEN (NEW.verdict IN ('invalid', 'unmapped')) EXECUTE FUNCTION count_changed_callback();
-CREATE TRIGGER callback_updated AFTER UPDATE ON callbacks
+CREATE OR REPLACE TRIGGER callback_updated AFTER UPDATE ON callbacks
     FOR EACH ROW WHEN (OLD.verdict <> NEW.verdict) EXECUTE FUNCTION count_changed_callback();
-CREATE TRIGGER callback_deleted AFTER DELETE ON callbacks
+CREATE OR REPLACE TRIGGER callback_deleted AFTER DELETE ON callbacks
     FOR EACH ROW WHEN (OLD.verdict IN ('invalid', 'unmapped')) EXECUTE FUNCTION count_changed_callback();
-CREATE TRIGGER callbacks_truncated AFTER TRUNCATE ON callbacks
+CREATE OR REPLACE TRIGGER callbacks_truncated AFTER TRUNCATE ON callbacks
     FOR EACH STATEMENT EXECUTE FUNCTION count_truncated_rows();

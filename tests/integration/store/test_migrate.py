@@ -40,7 +40,7 @@ DROP_COUNTING_TRIGGERS = """
 """
 TRIGGER_IS_WAITING = """
     SELECT count(*) = 1 FROM pg_stat_activity
-    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%CREATE TRIGGER%'
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%CREATE OR REPLACE TRIGGER%'
 """
 MIGRATION_IS_WAITING = """
     SELECT count(*) = 1 FROM pg_stat_activity
