@@ -73,6 +73,7 @@ class SubmissionBatcher(GroupCommit[SubmittedCall, bytes | IdempotentResponse | 
             max_waiting=max_waiting,
             get_size=lambda call: call.size,
             max_batch_bytes=_MAX_BATCH_BYTES,
+            decides_health=False,  # callbacks can be committed while requests are locked
         )
 
     def commit(self, item: SubmittedCall, *, timeout: float | None = None) -> bytes | IdempotentResponse:
