@@ -1,4 +1,8 @@
-"""The group commit of submissions: the requests and idempotency keys of many calls, stored in one transaction."""
+"""The group commit of submissions: the requests and idempotency keys of many calls, stored in one transaction.
+
+A call waits for another transaction that is reserving the same idempotency key. In a group commit, it would wait only
+briefly, as all other calls wait with it; then it leaves the group commit, and waits on a connection of its own.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -14,7 +18,7 @@ from receiver.schemas.api.common import list_of
 from receiver.schemas.api.requests import RequestSchema, RequestSummarySchema
 from receiver.store.connections import Connection, timed_transaction
 from receiver.store.database import Database
-from receiver.store.errors import StoreConflict
+from receiver.store.errors import LockTimedOut, StoreConflict
 from receiver.store.group_commit import GroupCommit
 from receiver.store.keys import IdempotentResponse, find_idempotent_response
 from receiver.store.requests import (
@@ -25,6 +29,7 @@ from receiver.store.requests import (
 )
 
 _MAX_BATCH_BYTES = 1 << 20
+_LOCK_LIMIT_S = 0.1
 _REQUEST = RequestSchema()
 _LIST = list_of(RequestSummarySchema)()
 
@@ -53,12 +58,13 @@ class SubmittedCall:
         first = self.requests[0]
         return first.client, first.idempotency_key or first.id
 
+    @property
+    def has_idempotency_key(self) -> bool:
+        return self.requests[0].idempotency_key is not None
 
-class SubmissionBatcher(GroupCommit[SubmittedCall, bytes | IdempotentResponse]):
-    """Commits calls; see `GroupCommit` for what `commit` raises.
 
-    `commit` returns the body of the response, or the stored response if the idempotency key was used before.
-    """
+class SubmissionBatcher(GroupCommit[SubmittedCall, bytes | IdempotentResponse | None]):
+    """Commits calls; see `GroupCommit` for what `commit` raises."""
 
     def __init__(self, database: Database, *, max_waiting: int = 2_000) -> None:
         super().__init__(
@@ -67,12 +73,34 @@ class SubmissionBatcher(GroupCommit[SubmittedCall, bytes | IdempotentResponse]):
             max_waiting=max_waiting,
             get_size=lambda call: call.size,
             max_batch_bytes=_MAX_BATCH_BYTES,
+            decides_health=False,  # callbacks can be committed while requests are locked
         )
 
+    def commit(self, item: SubmittedCall, *, timeout: float | None = None) -> bytes | IdempotentResponse:
+        """Return the body of the response, or the stored response if the idempotency key was used before."""
+        result = super().commit(item, timeout=timeout)
+        if result is not None:
+            return result
+        with self._database.connection() as connection:
+            return _submit_together(connection, [item])[0]
 
-def _submit_calls(connection: Connection, calls: Sequence[SubmittedCall]) -> list[bytes | IdempotentResponse]:
+
+def _submit_calls(connection: Connection, calls: Sequence[SubmittedCall]) -> list[bytes | IdempotentResponse | None]:
+    """Submit calls; if a lock is not free, only those without an idempotency key. The result of the others is None."""
+    if not any(call.has_idempotency_key for call in calls):
+        return [*_submit_together(connection, calls)]
+    try:
+        return [*_submit_together(connection, calls, lock_limit_s=_LOCK_LIMIT_S)]
+    except LockTimedOut:
+        results = iter(_submit_together(connection, [call for call in calls if not call.has_idempotency_key]))
+        return [None if call.has_idempotency_key else next(results) for call in calls]
+
+
+def _submit_together(
+    connection: Connection, calls: Sequence[SubmittedCall], *, lock_limit_s: float | None = None
+) -> list[bytes | IdempotentResponse]:
     first_calls = {call.key: call for call in reversed(calls)}.values()  # of each idempotency key
-    with timed_transaction(connection) as now:
+    with timed_transaction(connection, lock_limit_s=lock_limit_s) as now:
         documents = {call.key: [_build_document(request, now) for request in call.requests] for call in first_calls}
         idempotent_calls = [
             _build_idempotent_call(call, key, documents[call.key])

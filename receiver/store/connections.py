@@ -26,7 +26,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import RowMaker, TupleRow
 from psycopg.types.json import set_json_loads
 
-from receiver.store.errors import FailureKind, NotMigrated, StoreConflict, StoreUnavailable, Unstorable
+from receiver.store.errors import FailureKind, LockTimedOut, NotMigrated, StoreConflict, StoreUnavailable, Unstorable
 from receiver.store.statements import load_statement
 
 T = TypeVar("T")
@@ -195,16 +195,26 @@ def begin(connection: Connection) -> None:
 
 
 @contextmanager
-def timed_transaction(connection: Connection) -> Iterator[datetime]:
-    """Run the context in a new transaction, and yield the time of the transaction, which `now()` returns in it."""
-    cursor = connection.execute(_BEGIN + b"; SELECT now()", prepare=False)
+def timed_transaction(connection: Connection, *, lock_limit_s: float | None = None) -> Iterator[datetime]:
+    """Run the context in a new transaction, and yield the time of the transaction, which `now()` returns in it.
+
+    Raises:
+        LockTimedOut: a statement waited for a lock for more than `lock_limit_s` seconds; None means no limit.
+    """
+    lock_limit = b"" if lock_limit_s is None else b"; SET LOCAL lock_timeout = %d" % (lock_limit_s * 1_000)
+    cursor = connection.execute(_BEGIN + lock_limit + b"; SELECT now()", prepare=False)
     while cursor.nextset():  # the results of the other statements
         pass
     row = cursor.fetchone()
     if row is None:
         raise AssertionError("SELECT returns a row")
     with finish_transaction(connection):
-        yield row[0]
+        try:
+            yield row[0]
+        except psycopg.errors.LockNotAvailable as error:
+            if lock_limit_s is None:
+                raise
+            raise LockTimedOut(_get_first_line(error)) from error
 
 
 @contextmanager

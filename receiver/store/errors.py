@@ -56,5 +56,9 @@ class StoreConflict(StoreError):
     is_repeatable = False
 
 
+class LockTimedOut(StoreError):
+    """Another transaction held a lock for longer than the transaction may wait; nothing is stored."""
+
+
 class Unstorable(StoreError):
     """A value cannot be stored in Postgres, such as a NUL in text or an integer beyond 64 bits."""

@@ -66,6 +66,8 @@ class GroupCommit(Generic[ItemT, ResultT]):
         get_size: a function that returns an item's size in bytes.
         max_batch_bytes: the size in bytes at which a batch takes no more items.
         gathers: whether a commit waits for items that are on their way, as they are where callers wait for the commit.
+        decides_health: whether the process counts as unable to commit while these items cannot be committed, and then
+            refuses items of all kinds.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         get_size: Callable[[ItemT], int] = lambda _: 0,
         max_batch_bytes: int = 8 << 20,
         gathers: bool = True,
+        decides_health: bool = True,
     ) -> None:
         self._database = database
         self._health = database.health
@@ -89,6 +92,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         self._get_size = get_size
         self._max_batch_bytes = max_batch_bytes
         self._gathers = gathers
+        self._decides_health = decides_health
         self._lock = threading.Lock()
         self._batch: Batch[ItemT, ResultT] = Batch()
         self._full_batches: list[Batch[ItemT, ResultT]] = []
@@ -97,7 +101,8 @@ class GroupCommit(Generic[ItemT, ResultT]):
         self._wakeup = threading.Event()
         self._closing = False
         self._connection: Connection | None = None
-        self._health.watch_commits(self._compute_age)
+        if decides_health:
+            self._health.watch_commits(self._compute_age)
         self._flusher = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._flusher.start()
 
@@ -226,13 +231,17 @@ class GroupCommit(Generic[ItemT, ResultT]):
             return self._store_once(items)
         except StoreUnavailable as error:
             if not error.is_repeatable:
-                self._health.record_commit_failure(error)
+                self._record_failure(error)
                 raise
         try:
             return self._store_once(items, is_repetition=True)
         except StoreUnavailable as error:
-            self._health.record_commit_failure(error)
+            self._record_failure(error)
             raise
+
+    def _record_failure(self, error: StoreUnavailable) -> None:
+        if self._decides_health:
+            self._health.record_commit_failure(error)
 
     def _store_once(self, items: Sequence[ItemT], *, is_repetition: bool = False) -> Sequence[ResultT]:
         try:

@@ -77,7 +77,8 @@ class CallbackEndpoint:
 
     def handles(self, method: str, target: str) -> bool:
         """Return whether the endpoint answers a request; the app answers other spellings of a path."""
-        return target.startswith(CALLBACKS_PATH) and "%" not in target.partition("?")[0]
+        path = target.partition("?")[0]
+        return path.startswith(CALLBACKS_PATH) and "%" not in path and "#" not in path
 
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a request to a path below `CALLBACKS_PATH`."""

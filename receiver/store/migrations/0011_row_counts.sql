@@ -1,6 +1,7 @@
 -- The number of requests, jobs and callbacks by provider and status, so that nothing counts large tables. Triggers
 -- insert what each statement changes in the statement's own transaction, whichever release executes it: the counts are
--- exact, and no statement waits for another. The next migration counts the rows that exist already.
+-- exact, and no statement waits for another. The next migrations create the triggers, and count the rows that exist
+-- already.
 -- depends: 0010_tail_indexes
 
 CREATE TABLE row_counts (
@@ -99,25 +100,6 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_jobs();
-CREATE TRIGGER jobs_updated AFTER UPDATE ON jobs REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_jobs();
-CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_jobs();
-CREATE TRIGGER requests_inserted AFTER INSERT ON requests REFERENCING NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_requests();
-CREATE TRIGGER requests_updated AFTER UPDATE ON requests REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_requests();
-CREATE TRIGGER requests_deleted AFTER DELETE ON requests REFERENCING OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION count_changed_requests();
-CREATE TRIGGER callback_inserted AFTER INSERT ON callbacks
-    FOR EACH ROW WHEN (NEW.verdict IN ('invalid', 'unmapped')) EXECUTE FUNCTION count_changed_callback();
-CREATE TRIGGER callback_updated AFTER UPDATE ON callbacks
-    FOR EACH ROW WHEN (OLD.verdict <> NEW.verdict) EXECUTE FUNCTION count_changed_callback();
-CREATE TRIGGER callback_deleted AFTER DELETE ON callbacks
-    FOR EACH ROW WHEN (OLD.verdict IN ('invalid', 'unmapped')) EXECUTE FUNCTION count_changed_callback();
-
 -- No other transaction has changed rows since, as TRUNCATE waits for all of them.
 CREATE FUNCTION count_truncated_rows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -126,13 +108,6 @@ BEGIN
     RETURN NULL;
 END
 $$;
-
-CREATE TRIGGER jobs_truncated AFTER TRUNCATE ON jobs
-    FOR EACH STATEMENT EXECUTE FUNCTION count_truncated_rows();
-CREATE TRIGGER requests_truncated AFTER TRUNCATE ON requests
-    FOR EACH STATEMENT EXECUTE FUNCTION count_truncated_rows();
-CREATE TRIGGER callbacks_truncated AFTER TRUNCATE ON callbacks
-    FOR EACH STATEMENT EXECUTE FUNCTION count_truncated_rows();
 
 CREATE VIEW current_row_counts AS
 SELECT kind, provider, status, sum(total)::bigint AS total, coalesce(sum(unmatched), 0)::bigint AS unmatched,

@@ -143,6 +143,10 @@ class BlockedQueue:
         return [future.result(TIMEOUT_S) for future in self.waiting]
 
 
+def count_items(_: Connection, notes: Sequence[Note]) -> Sequence[int]:
+    return [len(notes)] * len(notes)
+
+
 @contextmanager
 def blocked_queue(
     database: Database, notes: Sequence[Note], write: Write = write_notes, **options: Any
@@ -674,6 +678,18 @@ def test_silent_server_fails_new_items_at_once(dsn: str) -> None:
         assert time.monotonic() - started_at < 0.1
         proxy.go()
         wait_until(lambda: commit(group, Note(4)) is None)
+
+
+def test_items_that_do_not_decide_health_fail_alone(database: Database, connection: Connection) -> None:
+    with (
+        closing(GroupCommit(database, write_notes, limit_s=0.2, decides_health=False)) as group,
+        closing(GroupCommit(database, count_items)) as other_group,
+        connection.transaction(),
+    ):
+        connection.execute("LOCK TABLE notes")
+        assert isinstance(commit(group, Note(1), timeout=TIMEOUT_S), StoreUnavailable)
+        assert database.health.problem is None
+        assert commit(other_group, Note(2)) is None
 
 
 def test_close_gives_a_silent_connection_up(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

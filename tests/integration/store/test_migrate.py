@@ -33,6 +33,15 @@ from tests.support.processes import RECEIVER
 MIGRATIONS = list(find_migrations())
 TABLES = {"providers", "requests", "attempts", "callbacks", "jobs", "events", "notification_outbox"}
 MIGRATE_SCRIPT = "import sys; from receiver.store.migrate import migrate; migrate(sys.argv[1])"
+COUNTED_TABLES = ("callbacks", "jobs", "requests")
+DROP_COUNTING_TRIGGERS = """
+    SELECT format('DROP TRIGGER %I ON %I', tgname, tgrelid::regclass) FROM pg_trigger
+    WHERE NOT tgisinternal AND tgrelid IN ('callbacks'::regclass, 'jobs'::regclass, 'requests'::regclass)
+"""
+TRIGGER_IS_WAITING = """
+    SELECT count(*) = 1 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%CREATE OR REPLACE TRIGGER%'
+"""
 MIGRATION_IS_WAITING = """
     SELECT count(*) = 1 FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'CREATE TABLE%'
@@ -142,6 +151,28 @@ def test_migrate_waits_briefly_for_a_lock_and_tries_again(
         wait_until_true(observer, MIGRATION_IS_WAITING)
         blocker.execute("ROLLBACK")
         assert migration.result(20) == MIGRATIONS
+
+
+@pytest.mark.parametrize("first_table", COUNTED_TABLES)
+def test_migration_with_one_locked_table_waits_for_no_other(dsn: str, connection: Connection, first_table: str) -> None:
+    """A statement that has locked one of the counted tables gets the locks of the others at once."""
+    migrations = [f"0011_row_counts_changed_{table}" for table in COUNTED_TABLES]
+    for (statement,) in connection.execute(DROP_COUNTING_TRIGGERS).fetchall():
+        connection.execute(statement)
+    connection.execute("DELETE FROM schema_migrations WHERE migration_id = ANY(%s)", [migrations])
+    connection.execute("BEGIN")
+    connection.execute("SET LOCAL lock_timeout = '500ms'")
+    connection.execute(f"LOCK TABLE {first_table} IN ROW EXCLUSIVE MODE".encode())
+
+    with closing(connect(dsn)) as observer, ThreadPoolExecutor(1) as pool:
+        migration = pool.submit(migrate, dsn)
+        try:
+            wait_until_true(observer, TRIGGER_IS_WAITING)
+            for table in COUNTED_TABLES:
+                connection.execute(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE".encode())
+        finally:
+            connection.execute("ROLLBACK")
+        assert migration.result(20) == migrations
 
 
 def test_blocked_migrate_names_the_holder_of_the_lock(

@@ -104,6 +104,29 @@ def test_concurrent_repeats_create_one_request(
     assert stored.fetchone() == (1,)
 
 
+def test_call_whose_key_is_being_reserved_delays_no_other(api: Server, web_connection: Connection) -> None:
+    first_key, key = uuid4().hex, uuid4().hex
+    assert submit(api, build_submission(), idempotency_key=first_key).status == 202
+    with ThreadPoolExecutor(3) as pool:
+        web_connection.execute("BEGIN")
+        try:
+            web_connection.execute(
+                "INSERT INTO idempotency_keys (client, key, fingerprint, created_at) "
+                "SELECT client, %s, fingerprint, now() FROM idempotency_keys WHERE key = %s",
+                [key, first_key],
+            )
+            waiting = pool.submit(submit, api, build_submission(), idempotency_key=key)
+            others = [
+                pool.submit(submit, api, build_submission(), **headers)
+                for headers in ({}, {"idempotency_key": uuid4().hex})
+            ]
+            assert [other.result(5).status for other in others] == [202, 202]
+            assert not waiting.done()
+        finally:
+            web_connection.execute("ROLLBACK")
+        assert waiting.result(5).status == 202
+
+
 def test_repeated_call_is_not_validated_again(api: Server, web_dsn: str, tmp_path: Path) -> None:
     key, body = uuid4().hex, {"requests": [build_submission(provider="another")]}
     single = build_submission(provider="another")

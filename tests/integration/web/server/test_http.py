@@ -79,6 +79,7 @@ def test_upgrade_is_ignored(limited: Web, path: str) -> None:
         "/v1//jobs",
         "/%63allbacks/sandbox",
         "/callbacks/%73andbox",
+        "/callbacks/sandbox#x",
         "//callbacks/sandbox",
         "http://receiver.example/callbacks/%73andbox",
     ],
