@@ -254,8 +254,8 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             backlog.queue.append(_QueuedExchange(backlog.channel, permit, claimed_at + backlog.max_wait))
         for backlog in backlogs.values():
             self._spawn_greenlets(backlog)
-        # Also if nothing was claimed: one provider's queue may be full, and run empty soon, while the others have none.
-        is_busy = any(backlog.greenlet_count for backlog in backlogs.values())
+        # Also if nothing was claimed for some providers, while the full queues of others run empty soon.
+        is_busy = bool(permits) or len(capacities) < len(names)
         return _BUSY_INTERVAL_S if is_busy else self._task.idle_interval_s
 
     def _activate_due(self, backlogs: Mapping[str, _Backlog[WorkT]]) -> Collection[str]:
