@@ -40,7 +40,7 @@ class FairQueue:
 
 
 class TimeSlice:
-    """The processor time that has passed since a connection last waited for anything."""
+    """The time that has passed since a connection last waited for anything."""
 
     __slots__ = ("_iteration", "_loop", "_queue", "_started_at")
 
@@ -53,8 +53,8 @@ class TimeSlice:
     def check(self) -> None:
         """Wait if the connection has run for too long; call this before each piece of work."""
         if self._loop.iteration == self._iteration:
-            if time.thread_time() - self._started_at < _MAX_SLICE_S:
+            if time.perf_counter() - self._started_at < _MAX_SLICE_S:
                 return
             self._queue.wait()
         self._iteration = self._loop.iteration
-        self._started_at = time.thread_time()
+        self._started_at = time.perf_counter()

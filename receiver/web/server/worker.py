@@ -62,6 +62,10 @@ class LimitedRequest(Request):
         self.max_buffer_headers = MAX_HEADER_BYTES
         return super().parse(unreader)
 
+    def _peer_is_trusted_proxy(self) -> bool:
+        """Return False: no header of a proxy is used that gunicorn knows, see `gunicorn_conf`."""
+        return False
+
 
 class LimitedParser(RequestParser):
     """The requests that arrive on a connection."""
