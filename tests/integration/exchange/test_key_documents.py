@@ -126,7 +126,7 @@ def test_dripping_server_is_cut_off_and_delays_no_other_document(provider: Provi
         for future in slow:
             with pytest.raises(DocumentUnavailable, match=r"timed out after 2\.5 s"):
                 future.result()
-    assert 4.5 < time.monotonic() - started_at < 7.0
+    assert 2.0 < time.monotonic() - started_at < 4.5
     assert len(provider.find_received("slow.json")) == 1
 
 
