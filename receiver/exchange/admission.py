@@ -24,7 +24,8 @@ from receiver.domain.limits import MAX_SLOT_DELAY_S, LimitPolicy, ProviderLimits
 _MAX_LATENCY_S = 1.0
 _DECAY = 0.9
 STOPPED = "the worker stopped before the exchange could begin"
-"""Why an exchange is not admitted once the worker stops."""
+REMOVED = "the provider was removed from the configuration before the exchange could begin"
+"""Why an exchange is not admitted once the worker stops, or once its provider is removed."""
 
 
 class NotAdmitted(ReceiverError):
@@ -190,7 +191,7 @@ class Admission:
         if self._stopped:
             raise NotAdmitted(STOPPED)
         if self._withdrawn:
-            raise NotAdmitted("the provider was removed from the configuration before the exchange could begin")
+            raise NotAdmitted(REMOVED)
         if now > begin_by:
             raise _build_too_late_error()
         if now < self._closed_until:

@@ -19,7 +19,7 @@ from gevent.pool import Group
 
 from receiver.domain.records import record
 from receiver.domain.sending import NotSent, Outcome, Response
-from receiver.exchange.admission import STOPPED, NotAdmitted
+from receiver.exchange.admission import REMOVED, STOPPED, NotAdmitted
 from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
 from receiver.exchange.rate_limiter import MAX_RESIDENT_PROVIDERS
@@ -216,14 +216,20 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._batch_exchanges: list[tuple[int, CompletedExchange[WorkT]]] = []
 
     def configure(self, channels: Channels) -> None:
-        """Use these channels from now on; exchanges that have been claimed use those of their claim."""
+        """Use these channels from now on; exchanges that have been claimed use those of their claim.
+
+        Those of a removed provider that have not begun return to the queue.
+        """
         self._task.configure(channels.providers)
         backlogs: dict[str, _Backlog[WorkT]] = {}
         for name in self._task.providers:
             backlogs[name] = self._backlogs.get(name) or _Backlog(claims_ahead=self._task.claims_ahead)
             backlogs[name].use(channels[name])
+        removed = [backlog for name, backlog in self._backlogs.items() if name not in backlogs]
         self._backlogs = backlogs
         self._leases = {name: backlog.lease for name, backlog in backlogs.items()}
+        for backlog in removed:
+            self._return_queue(backlog, REMOVED)
 
     def step(self) -> float:
         """Claim due work and begin its exchanges; return the seconds until the next step."""
@@ -271,8 +277,11 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         The admissions are stopped before, so that what has a greenlet already does not begin either.
         """
         for backlog in self._backlogs.values():
-            while backlog.queue:
-                self._complete(backlog.queue.popleft(), NotSent(STOPPED))
+            self._return_queue(backlog, STOPPED)
+
+    def _return_queue(self, backlog: _Backlog[WorkT], reason: str) -> None:
+        while backlog.queue:
+            self._complete(backlog.queue.popleft(), NotSent(reason))
 
     def drain(self, timeout: float) -> None:
         """Wait at most `timeout` seconds until all exchanges are recorded, then stop recording."""
