@@ -112,8 +112,8 @@ class StartupBenchmark:
     def _wait(self, name: str, arguments: Sequence[str], path: str, **variables: str) -> None:
         """Start a process, wait until it answers a path with 200, and stop it."""
         port = str(find_free_port())
-        ports = {"WEB_CONCURRENCY": "1", "PORT": port, "RECEIVER_METRICS_PORT": port}
-        with self._start(name, arguments, {**ports, **variables}) as process:
+        listening = {"RECEIVER_METRICS_PORT" if path == "/metrics" else "PORT": port}
+        with self._start(name, arguments, {"WEB_CONCURRENCY": "1", **listening, **variables}) as process:
             deadline = time.monotonic() + _TIMEOUT_S
             while not _is_ok(f"http://127.0.0.1:{port}{path}"):
                 if process.poll() is not None or time.monotonic() > deadline:
