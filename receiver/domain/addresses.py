@@ -13,6 +13,8 @@ def find_caller(peer: str, forwarded: str, trusted: Sequence[IPv4Network | IPv6N
     `X-Forwarded-For` is read from its end, and only as far as trusted proxies wrote it: what stands before may be
     forged by the caller.
     """
+    if not trusted:
+        return peer
     hops: list[str] = [peer, *(hop.strip() for hop in reversed(forwarded.split(",")) if hop.strip())]
     for hop in hops:
         try:

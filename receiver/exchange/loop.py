@@ -409,7 +409,7 @@ def record_exchanges(
     for number, item in enumerate(batch, start=1):
         results.append(task.interpret(item) if isinstance(item, CompletedExchange) else item)
         if number % _INTERPRETED_BETWEEN_PAUSES == 0:
-            gevent.sleep(_PAUSE_S)  # of any length, for a timer: a send slot whose time has come is not missed
+            gevent.sleep(_PAUSE_S)  # timers expire meanwhile, so that no send slot is missed
     with transaction(connection):
         task.record(connection, results)
         # Last, whatever the task: a transaction that holds a refusal's lock then waits for no event or job.

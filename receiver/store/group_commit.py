@@ -278,10 +278,10 @@ def close_together(*groups: GroupCommit[Any, Any]) -> None:
 
 
 def _gather() -> None:
-    """Wait for the items that are on their way: until nobody else has anything to do, or for too long.
+    """Wait for the items that are on their way: until no other greenlet can run, for at most `_MAX_GATHER_S`.
 
     A commit costs as much as many items, and under load the callers that the last commit released come back at once.
-    Without load nothing is waited for.
+    Without load there is no wait.
     """
     with gevent.Timeout(_MAX_GATHER_S, False):  # type: ignore[arg-type]  # as gevent documents it
         gevent.idle()

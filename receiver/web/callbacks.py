@@ -91,8 +91,7 @@ class CallbackEndpoint:
         try:
             response = _build_response(self._handle(request, provider, token))
         except Exception as error:
-            problem = build_problem_response(error)
-            response = HttpResponse(problem.status_code, list(problem.headers.items()), problem.get_data())
+            response = HttpResponse.from_flask(build_problem_response(error))
         label = UNKNOWN_PROVIDER if provider is None else name
         self._record((label, response.status, perf_counter() - started))
         return response
@@ -189,8 +188,6 @@ class CallbackEndpoint:
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """Return the address of the caller of a WSGI app; see `find_caller`."""
-    if not trusted:
-        return str(environ.get("REMOTE_ADDR", ""))
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
 
 

@@ -55,15 +55,13 @@ class SubmissionEndpoint:
         except Exception as error:
             if isinstance(error, RateLimitExceeded):
                 rate_limit_headers += error.rate_limit.headers.items()
-            problem = build_problem_response(error)
-            response = HttpResponse(problem.status_code, list(problem.headers.items()), problem.get_data())
+            response = HttpResponse.from_flask(build_problem_response(error))
         self._context.metrics.record_api_call(operation.name, response.status)
         return HttpResponse(response.status, [*response.headers, *rate_limit_headers], response.body)
 
     def _authenticate(self, request: HttpRequest) -> tuple[Caller, RateLimit]:
-        address, proxies = request.peer, self._context.settings.trusted_proxies
-        if proxies:
-            address = find_caller(address, request.headers.get("x-forwarded-for", ""), proxies)
+        forwarded = request.headers.get("x-forwarded-for", "")
+        address = find_caller(request.peer, forwarded, self._context.settings.trusted_proxies)
         return authenticate(self._context, request.headers.get("authorization", ""), address)
 
     def _submit(self, operation: ApiOperation, schema: Schema, request: HttpRequest, caller: Caller) -> HttpResponse:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from receiver.domain.records import record
 
@@ -51,6 +51,11 @@ class HttpResponse:
     status: int
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def from_flask(cls, response: Any) -> Self:
+        """Return a response of Flask, which must not be imported here, see `receiver.web.server`."""
+        return cls(response.status_code, list(response.headers.items()), response.get_data())
 
     def encode(self, version: tuple[int, int], *, is_kept: bool, has_body: bool = True) -> bytes:
         """Return the bytes to send.
