@@ -75,5 +75,10 @@ def resolve(document: Json, reference: str) -> Any:
 
 def is_valid(document: Json, schema: Json, value: Any) -> bool:
     """Return whether a value is valid by a schema of a document."""
+    return build_validator(document, schema).is_valid(value)
+
+
+def build_validator(document: Json, schema: Json) -> Draft202012Validator:
+    """Build a validator for a schema of a document."""
     complete = {**schema, "components": document["components"]}
-    return Draft202012Validator(complete, validate_formats=True).is_valid(value)
+    return Draft202012Validator(complete, validate_formats=True)

@@ -12,6 +12,7 @@ import tokenize
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
 from statistics import median
@@ -42,7 +43,7 @@ _DIRECTIVES = ("# noqa", "# type:", "# pragma", "# fmt:")
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Module:
     """A parsed module."""
 
@@ -54,13 +55,21 @@ class Module:
     def line_count(self) -> int:
         return len(self.source.splitlines())
 
-    @property
-    def functions(self) -> list[FunctionNode]:
-        return [node for node in ast.walk(self.tree) if isinstance(node, FunctionNode)]
+    @cached_property
+    def nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.tree))
 
-    @property
+    @cached_property
+    def functions(self) -> list[FunctionNode]:
+        return [node for node in self.nodes if isinstance(node, FunctionNode)]
+
+    @cached_property
     def classes(self) -> list[ast.ClassDef]:
-        return [node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef)]
+        return [node for node in self.nodes if isinstance(node, ast.ClassDef)]
+
+    @cached_property
+    def tokens(self) -> list[tokenize.TokenInfo]:
+        return list(tokenize.generate_tokens(io.StringIO(self.source).readline))
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +243,15 @@ def _find_undocumented(module: Module) -> Iterator[Finding]:
 
 
 def _find_claims(module: Module) -> list[str]:
-    tokens = tokenize.generate_tokens(io.StringIO(module.source).readline)
-    return sorted({token.string for token in tokens if token.type == tokenize.NAME and "claim" in token.string.lower()})
+    names = {token.string for token in module.tokens if token.type == tokenize.NAME}
+    return sorted(name for name in names if "claim" in name.lower())
 
 
 def _compute_comment_share(modules: Iterable[Module]) -> float:
     comments = lines = 0
     for module in modules:
         lines += sum(1 for line in module.source.splitlines() if line.strip())
-        tokens = tokenize.generate_tokens(io.StringIO(module.source).readline)
-        comments += sum(1 for t in tokens if t.type == tokenize.COMMENT and not t.string.startswith(_DIRECTIVES))
+        comments += sum(1 for t in module.tokens if t.type == tokenize.COMMENT and not t.string.startswith(_DIRECTIVES))
     return comments / max(lines, 1)
 
 

@@ -22,12 +22,18 @@ def names(findings: list[naming.Finding]) -> list[str]:
     return [finding.name for finding in findings]
 
 
-def test_modules_behind_the_symlink_are_read_once() -> None:
-    modules = [module.name for module in read_modules(naming.ROOT)]
+@pytest.fixture(scope="module")
+def modules() -> list[Module]:
+    """The package's modules."""
+    return read_modules(naming.ROOT)
 
-    assert len(set(modules)) == len(modules)
-    assert {"receiver", "receiver.schemas.fields", "receiver.domain.jobs"} <= set(modules)
-    assert not [name for name in modules if name.startswith("schemas")]
+
+def test_modules_behind_the_symlink_are_read_once(modules: list[Module]) -> None:
+    loaded = [module.name for module in modules]
+
+    assert len(set(loaded)) == len(loaded)
+    assert {"receiver", "receiver.schemas.fields", "receiver.domain.jobs"} <= set(loaded)
+    assert not [name for name in loaded if name.startswith("schemas")]
 
 
 def test_class_defined_in_two_modules_is_reported() -> None:
@@ -150,5 +156,5 @@ def test_command_prints_report_and_exits_by_limits(
     assert ("docstrings with a forbidden verb: 1, limit 0" in text.stderr) is bool(code)
 
 
-def test_repository_keeps_naming_limits() -> None:
-    assert check(read_modules(naming.ROOT)).violations == []
+def test_repository_keeps_naming_limits(modules: list[Module]) -> None:
+    assert check(modules).violations == []

@@ -3,10 +3,13 @@
 import json
 import os
 import subprocess
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from receiver.cli.main import commands
 from tests.support.declared_service import CONFIG, TOKEN
 from tests.support.oauth_provider import CLIENT_SECRET, oauth_provider
 from tests.support.processes import RECEIVER
@@ -69,18 +72,27 @@ signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
 """
 
 
-def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process, with no other variables than these."""
     (directory / "receiver.toml").write_text(config)
-    full_environ = {"PATH": os.environ["PATH"], **environ}
+    runner = CliRunner(env={**dict.fromkeys(os.environ), **environ})
+    with chdir(directory):
+        return runner.invoke(commands, ["provider", "check", *arguments], catch_exceptions=False)
+
+
+def run_check_process(
+    directory: Path, config: str, *arguments: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    (directory / "receiver.toml").write_text(config)
     command = [RECEIVER, "provider", "check", *arguments]
     return subprocess.run(
-        command, env=full_environ, cwd=directory, capture_output=True, text=True, timeout=60, check=False
+        command, env=os.environ | environ, cwd=directory, capture_output=True, text=True, timeout=60, check=False
     )
 
 
 def test_check_reports_all_errors_at_once(tmp_path: Path) -> None:
     result = run_check(tmp_path, INVALID_CONFIG)
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert "Traceback" not in result.stderr
     lines = result.stderr.splitlines()
     assert len(lines) == len(KEYS)
@@ -94,7 +106,7 @@ def test_check_requests_balance_and_sender_names(tmp_path: Path, status: int, co
         provider.script("check-balance", Reply(status, b'{"balance": "118.00"}'))
         provider.script("identities", Reply(status, b'["Cecula", "DartPro"]'))
         result = run_check(tmp_path, CECULA.format(url=provider.url), "--json")
-    assert result.returncode == code, result.stderr
+    assert result.exit_code == code, result.stderr
     [cecula] = json.loads(result.stdout)["providers"]
     assert cecula["callback_url"].endswith("/callbacks/cecula/an-unguessable-token")
     assert ("118.00" in cecula["account"]["balance"]) == (status == 200)
@@ -107,13 +119,13 @@ def test_check_requests_an_access_token(tmp_path: Path) -> None:
         provider.token_replies = [Reply(400, b'{"error": "invalid_client"}')]
         failed_result = run_check(tmp_path, provider.build_toml())
     assert "access token: the token endpoint responded with 400: invalid_client" in failed_result.stdout
-    assert (result.returncode, failed_result.returncode) == (0, 1)
+    assert (result.exit_code, failed_result.exit_code) == (0, 1)
     assert CLIENT_SECRET not in result.stdout + failed_result.stdout
 
 
 def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
-    assert result.returncode == 0
+    assert result.exit_code == 0
     assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
 
 
@@ -122,7 +134,7 @@ def test_check_shows_proxy_and_certificates(tmp_path: Path) -> None:
     config = CECULA.format(url="https://app.cecula.example") + f'tls = {{ ca_file = "{certificate}" }}'
     environ = {"HTTPS_PROXY": "http://me:hunter2@127.0.0.1:9"}
     result = run_check(tmp_path, config, "--offline", **environ)
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert f"  proxy: http://127.0.0.1:9\n  ca_file: {certificate}\n" in result.stdout
     [cecula] = json.loads(run_check(tmp_path, config, "--json", **environ).stdout)["providers"]
     assert (cecula["proxy"], cecula["tls"]) == ("http://127.0.0.1:9", {"ca_file": str(certificate)})
@@ -145,7 +157,7 @@ handshake = [{{ kind = "get-echo", echo = "query:challenge" }}, {{ kind = "ping"
 
 def test_check_lists_handshakes(tmp_path: Path) -> None:
     result = run_check(tmp_path, HANDSHAKES.format(when=', when = { type = "ping" }'), "--offline")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert "checks of the URL: get-echo, ping" in result.stdout
     result = run_check(tmp_path, HANDSHAKES.format(when=""), "--offline")
     assert "receiver.toml: providers.acme.callback.handshake.1.when: Missing data" in result.stderr
@@ -170,19 +182,19 @@ signature = {{ scheme = "plivo-v2", secrets = ["secret"]{trust} }}
 )
 def test_check_reports_what_callbacks_prove(tmp_path: Path, trust: str, poll: str, proof: str) -> None:
     result = run_check(tmp_path, UNSIGNED_BODY.format(trust=f", {trust}", poll=poll), "--offline")
-    assert result.returncode == 0, result.stderr
+    assert result.exit_code == 0, result.stderr
     assert proof in result.stdout
 
 
 def test_check_refuses_unsigned_body_without_trust(tmp_path: Path) -> None:
     result = run_check(tmp_path, UNSIGNED_BODY.format(trust="", poll=""), "--offline")
-    assert result.returncode == 2
+    assert result.exit_code == 2
     assert "receiver.toml: providers.acme.signature.trust: The signature does not cover the body" in result.stderr
 
 
 def test_unknown_provider_lists_configured_providers(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "acme")
-    assert result.returncode == 1
+    assert result.exit_code == 1
     assert "Must be one of: cecula" in result.stderr
 
 
@@ -210,15 +222,11 @@ def test_kind_is_loaded_from_entry_point(tmp_path: Path) -> None:
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[receiver.providers]\ncarrier-pigeon = carrier:KIND\n")
     config = CECULA.format(url="http://127.0.0.1:9").replace('"cecula"', '"carrier-pigeon"').replace("auth", "#")
-    result = run_check(tmp_path, config, PYTHONPATH=str(tmp_path))
+    result = run_check_process(tmp_path, config, PYTHONPATH=str(tmp_path))
     assert "built: cecula" in result.stderr
 
 
 def test_check_prints_url_to_register(tmp_path: Path) -> None:
-    (tmp_path / "receiver.toml").write_text(CONFIG)
-    environ = {**os.environ, "RECEIVER_PUBLIC_URL": "https://receiver.example"}
-    result = subprocess.run(
-        [RECEIVER, "provider", "check", "hook"], env=environ, cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    result = run_check_process(tmp_path, CONFIG, "hook", RECEIVER_PUBLIC_URL="https://receiver.example")
     assert result.returncode == 0
     assert f"https://receiver.example/callbacks/hook/{TOKEN}" in result.stdout
