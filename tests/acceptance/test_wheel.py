@@ -108,6 +108,7 @@ def test_guide_example_passes_strict_mypy(site: Site, pigeon: str, tmp_path: Pat
     assert f"{ROOT}/receiver/" not in result.stderr
 
 
+@pytest.mark.slow
 def test_mypy_rejects_wrong_override(site: Site, pigeon: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(pigeon.replace("-> ParsedResponse:", "-> str:"))
     result = site.run(["-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "."], tmp_path)

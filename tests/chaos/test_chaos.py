@@ -26,6 +26,7 @@ def test_killed_workers_send_nothing_twice_and_lose_nothing(dsn: str, tmp_path: 
     assert any(request.status == "unknown" for request in trial.stored)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2.0, pytest.param(30.0, marks=pytest.mark.chaos)])
 def test_two_workers_use_and_respect_a_limit(dsn: str, tmp_path: Path, seconds: float) -> None:
     assert limits.run(dsn, tmp_path, seconds=seconds, min_used=MIN_USED).violations == []

@@ -12,7 +12,7 @@ from tests.support.processes import wait_for
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_web_and_worker_run_on_database_url_until_stopped(
     installation: Installation, dsn: str, number: signal.Signals
 ) -> None:

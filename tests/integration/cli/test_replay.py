@@ -19,6 +19,7 @@ from tests.support.processes import wait_for
 FIXED = ACME.replace('DONE = "succeeded"', 'DONE = "succeeded", EXPIRED = "failed"')
 
 
+@pytest.mark.slow
 def test_replay_applies_a_fixed_mapping(operated: OperatedService) -> None:
     before = operated.serve(ACME)
     references = [f"ref-{number}" for number in range(5)]

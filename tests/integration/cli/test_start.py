@@ -93,6 +93,7 @@ def test_migrate_reports_an_unreachable_database(installation: Installation) -> 
         assert "Traceback" not in process.output
 
 
+@pytest.mark.slow
 def test_serve_prints_the_dsn_of_its_database(installation: Installation) -> None:
     with installation.running("serve") as process:
         installation.wait_until_ready(process)

@@ -126,7 +126,7 @@ def test_operator_pause_is_not_lifted_by_another_key(own_scene: Scene, tmp_path:
         assert own_scene.wait_until_settled(request).status == "accepted"
 
 
-@pytest.mark.parametrize("status", [401, 402])
+@pytest.mark.parametrize("status", [401, pytest.param(402, marks=pytest.mark.slow)])
 def test_refused_poll_pauses_provider(own_scene: Scene, tmp_path: Path, names: list[str], status: int) -> None:
     name, reference = names[:2]
     own_scene.script(name, accept_request())

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 
 @pytest.mark.parametrize(
     ("output", "number"),
-    [("starting Postgres", signal.SIGINT), ("was paused", signal.SIGTERM)],
+    [
+        ("starting Postgres", signal.SIGINT),
+        pytest.param("was paused", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
     ids=["start", "middle"],
 )
 def test_interrupted_demo_leaves_nothing(tmp_path: Path, output: str, number: signal.Signals) -> None:
