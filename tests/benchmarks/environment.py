@@ -30,8 +30,13 @@ max_concurrency = {concurrency}
 poll = {{ first_after = 86400 }}
 """
 _DURABLE_SETTINGS = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-_POSTGRES_SETTINGS = {"shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "15min"}
-"""The usual settings of a server with 4 GB of memory, see `docs/performance.md`."""
+_MEMORY_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+_POSTGRES_SETTINGS = {
+    "shared_buffers": f"{_MEMORY_MB // 4096}GB" if _MEMORY_MB >= 4096 else f"{_MEMORY_MB // 4}MB",
+    "max_wal_size": "8GB",
+    "checkpoint_timeout": "15min",
+}
+"""The usual settings of a server: a quarter of the memory, see `docs/performance.md`."""
 _PACKAGES = ("gunicorn", "gevent", "flask", "geventhttpclient", "psycopg")
 
 
