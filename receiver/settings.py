@@ -41,6 +41,7 @@ class Settings:
         database_read_url: the DSN of a replica for lists and statistics; None if there is none.
         database_pool_size: the maximum number of connections in a process's pool.
         database_prepare: whether statements are prepared: `on`, `off`, or `auto` where no pooler is in between.
+        environment: the name of the environment, which pages show, such as `production`; may be empty.
         metrics_port: the port on which the worker serves its metrics; None for none.
         max_body_bytes: the largest callback body, in bytes.
         secret_keys: the keys of `RECEIVER_SECRET_KEY`; the first is used for what is new. Empty if it is not set.
@@ -70,6 +71,7 @@ class Settings:
     database_pool_size: int = 5
     database_prepare: str = "auto"
     metrics_port: int | None = None
+    environment: str = ""
 
     @property
     def dsn(self) -> str:

@@ -69,6 +69,7 @@ class EnvironmentSchema(Schema):
     )
     metrics_port = fields.Integer(data_key="RECEIVER_METRICS_PORT", load_default=None, validate=_PORT_RANGE)
     home = fields.String(data_key="RECEIVER_HOME", load_default=".receiver")
+    environment = fields.String(data_key="RECEIVER_ENVIRONMENT", load_default="", validate=validate.Length(max=40))
     port = fields.Integer(data_key="PORT", load_default=8000, validate=validate.Range(0, 65_535))
     web_concurrency = fields.Integer(data_key="WEB_CONCURRENCY", load_default=2, validate=validate.Range(1, 256))
     config = fields.String(data_key="RECEIVER_CONFIG", load_default=None)

@@ -2,24 +2,17 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Sequence
 
 import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
-from receiver.domain.access_tokens import IssuedToken, TokenFailure
 from receiver.domain.accounts import is_included, list_base_names
-from receiver.domain.egress import TlsFiles
 from receiver.domain.errors import ReceiverError
-from receiver.domain.sending import Response
-from receiver.exchange.access_tokens import request_token
-from receiver.exchange.channels import build_http_client, build_token_endpoint_client
+from receiver.operations.provider_checks import check_account, describe_setup
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
-from receiver.signatures.base import CallbackAuth
 
 
 class UnknownProvider(ReceiverError):
@@ -60,65 +53,12 @@ def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Prov
 
 
 def _check_provider(settings: Settings, provider: Provider, *, offline: bool) -> dict[str, object]:
-    account = {} if offline else _check_account(provider)
-    callback_settings = provider.callbacks.settings if provider.callbacks else None
-    auth = callback_settings.auth if callback_settings else None
+    account = {} if offline else check_account(provider)
     return {
-        "name": provider.name,
-        "callback_url": settings.callback_url(provider.name) or None,
-        "methods": sorted(callback_settings.methods) if callback_settings else [],
-        "handshakes": list(callback_settings.handshake_kinds) if callback_settings else [],
-        "operations": list(provider.operations),
-        "signature": _describe_signature(auth),
-        "trust": auth.trust if auth else None,
-        "proof": auth.describe_trust() if auth else None,
-        "polled": provider.poller is not None,
-        "looked_up": provider.lookup is not None,
-        "max_per_second": provider.send_policy.max_per_second,
-        "proxy": str(provider.egress.proxy) if provider.egress.proxy else None,
-        "tls": _describe_tls(provider.egress.tls),
-        "account": {name: message for name, (_, message) in account.items()},
-        "ok": all(succeeded for succeeded, _ in account.values()),
+        **describe_setup(settings, provider),
+        "account": {name: result.message for name, result in account.items()},
+        "ok": all(result.succeeded for result in account.values()),
     }
-
-
-def _describe_signature(auth: CallbackAuth | None) -> str:
-    if auth is None:
-        return "none, as the provider does not call back"
-    return auth.scheme_name if auth.scheme else "none, only the token in the URL"
-
-
-def _describe_tls(files: TlsFiles) -> Mapping[str, str]:
-    """Return the paths of the files that are set, by their keys."""
-    return {key: str(path) for key, path in asdict(files).items() if path}
-
-
-def _check_account(provider: Provider) -> dict[str, tuple[bool, str]]:
-    """Call the provider's account endpoints; return for each check whether it succeeded, and a message."""
-    results, issued = {}, None
-    if provider.token_request:
-        with closing(build_token_endpoint_client(provider, provider.token_request)) as client:
-            issued = request_token(client, provider.token_request)
-        results["access_token"] = _describe_access_token(issued)
-    with closing(build_http_client(provider)) as client:
-        for name, check in provider.account_checks.items():
-            outgoing = check.outgoing
-            if provider.token_request and isinstance(issued, IssuedToken):
-                outgoing = provider.token_request.authorize(outgoing, issued.text)
-            outcome = client.exchange(outgoing)
-            if not isinstance(outcome, Response):
-                results[name] = (False, f"{name}: no response: {outcome.error}")
-            elif outcome.problem:
-                results[name] = (False, f"{name}: {outcome.problem}")
-            else:
-                results[name] = (outcome.status == 200, check.format_result(outcome))
-        return results
-
-
-def _describe_access_token(issued: IssuedToken | TokenFailure) -> tuple[bool, str]:
-    if isinstance(issued, IssuedToken):
-        return True, f"access token: issued, expires in {issued.expires_in:g} s"
-    return False, f"access token: {issued.error}"
 
 
 def _print_report(report: dict[str, object]) -> None:

@@ -6,7 +6,7 @@ percentiles over any number of periods and providers can be estimated from the s
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -60,20 +60,18 @@ def estimate_percentiles(counts: Mapping[int, int], shares: Sequence[float]) -> 
     return [_estimate(counts, share * total) for share in shares] if total else None
 
 
+def list_bucket_bounds(counts: Mapping[int, int]) -> list[tuple[int, float, float]]:
+    """Return the buckets that have durations, in order, each with its bounds in seconds."""
+    factor = 10 ** (1 / _BOUNDS_PER_DECADE)
+    bounds = (BUCKET_BOUNDS_S[0] / factor, *BUCKET_BOUNDS_S, BUCKET_BOUNDS_S[-1] * factor)
+    return [(bucket, bounds[bucket], bounds[bucket + 1]) for bucket in sorted(counts) if counts[bucket]]
+
+
 def _estimate(counts: Mapping[int, int], rank: float) -> float:
     seconds = 0.0
-    for bucket, low, high in _iterate_buckets(counts):
+    for bucket, low, high in list_bucket_bounds(counts):
         if rank <= counts[bucket]:
             return low * math.pow(high / low, rank / counts[bucket])
         rank -= counts[bucket]
         seconds = high
     return seconds
-
-
-def _iterate_buckets(counts: Mapping[int, int]) -> Iterator[tuple[int, float, float]]:
-    """Yield the buckets that have durations, in order, with their bounds."""
-    factor = 10 ** (1 / _BOUNDS_PER_DECADE)
-    bounds = (BUCKET_BOUNDS_S[0] / factor, *BUCKET_BOUNDS_S, BUCKET_BOUNDS_S[-1] * factor)
-    for bucket in sorted(counts):
-        if counts[bucket]:
-            yield bucket, bounds[bucket], bounds[bucket + 1]

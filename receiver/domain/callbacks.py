@@ -13,6 +13,8 @@ VERDICTS = ("accepted", "duplicate", "invalid", "unmapped", "refused")
 """What became of a callback, see `receiver.store.callbacks.Verdict`."""
 MAX_SHOWN_JOBS = 100
 """The number of jobs of a callback that are listed with it."""
+MAX_SHOWN_DELIVERIES = 50
+"""The number of deliveries of a callback that are listed with it."""
 ECHOED_HEADER_VALUE = re.compile(r"[!-~]{1,256}")
 """The values that may be returned in a header of a response: visible ASCII, of limited length."""
 _TOKEN = re.compile(r"(?<![^?&])request=([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?![^&])")

@@ -170,6 +170,11 @@ class JobEvent:
     names_job: bool = False
     reuse_after: float | None = None
 
+    @property
+    def superseding(self) -> bool:
+        """Whether the event is a final status that may overrule another one."""
+        return self.precedence == Precedence.SUPERSEDING
+
 
 def compute_precedence(status: JobStatus | None, source: EventSource, *, superseding: bool = False) -> Precedence:
     """Return an event's precedence: operators above all, a superseding final status above a final one."""

@@ -1,10 +1,10 @@
 """Counts of what happened, by minute and provider; see `receiver.domain.activity`."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from receiver.domain.activity import BUCKET_BOUNDS_S, ActivityCount
+from receiver.domain.activity import BUCKET_BOUNDS_S, ActivityCount, ActivityKind
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
@@ -41,12 +41,24 @@ def count_next_period(connection: Connection) -> bool:
 
 
 def merge_activity(connection: Connection) -> None:
-    """Merge the minutes of more than a day ago into hours, and delete what is older than 90 days."""
+    """Merge the minutes of all hours that ended more than 65 minutes ago, and delete what is older than 90 days."""
     connection.execute(load_statement("merge_activity"), {"retention": _RETENTION_DAYS})
 
 
+def find_counted_until(connection: Connection) -> datetime:
+    """Return up to when rows are counted (UTC): some seconds ago, or earlier while no worker runs."""
+    counted_until: datetime = connection.execute(load_statement("find_counted_until")).fetchall()[0][0]
+    return counted_until
+
+
 def list_activity(
-    connection: Connection, since: datetime, until: datetime, seconds: int, providers: Sequence[str] | None = None
+    connection: Connection,
+    since: datetime,
+    until: datetime,
+    seconds: int,
+    providers: Sequence[str] | None = None,
+    *,
+    kinds: Collection[ActivityKind] = tuple(ActivityKind),
 ) -> list[ActivityCount]:
     """Return what happened in periods of so many seconds, in order of time, provider, kind and outcome.
 
@@ -54,11 +66,12 @@ def list_activity(
         connection: an open connection.
         since: the beginning of the first period, UTC.
         until: the end of the last period, UTC.
-        seconds: the length of a period: a multiple of 60 for the last day, of 3,600 before.
+        seconds: the length of a period: a multiple of 60 for the last hour, of 3,600 before.
         providers: the names of providers, with or without an account; None means all.
+        kinds: what to count. Most rows are those of jobs, of which each bucket has one.
     """
     cursor = connection.cursor(row_factory=row_factory(ActivityCount))
-    params = {"since": since, "until": until, "seconds": seconds, "providers": providers}
+    params = {"since": since, "until": until, "seconds": seconds, "providers": providers, "kinds": list(kinds)}
     return cursor.execute(load_statement("list_activity"), params, prepare=False).fetchall()
 
 

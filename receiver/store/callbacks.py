@@ -107,6 +107,15 @@ class Deliveries:
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of a callback; `received_at` is UTC."""
+
+    id: UUID
+    received_at: datetime
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class SecretUse:
     """When a provider's secret, identified by its fingerprint, last matched; UTC."""
 
@@ -145,6 +154,12 @@ def find_deliveries(connection: Connection, callback_id: UUID) -> Deliveries | N
     """Return all deliveries of the callback with this id, or None."""
     cursor = connection.cursor(row_factory=row_factory(Deliveries))
     return cursor.execute(load_statement("find_deliveries"), {"id": callback_id}).fetchone()
+
+
+def list_deliveries(connection: Connection, ids: Sequence[UUID], limit: int) -> list[Delivery]:
+    """Return the deliveries with these ids, first to last, at most `limit`."""
+    cursor = connection.cursor(row_factory=row_factory(Delivery, verdict=Verdict))
+    return cursor.execute(load_statement("list_deliveries"), {"ids": list(ids), "limit": limit}).fetchall()
 
 
 def update_callback(connection: Connection, callback: StoredCallback) -> None:

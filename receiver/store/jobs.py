@@ -131,6 +131,12 @@ def find_resolution_time(connection: Connection, job_id: UUID) -> datetime | Non
     return row[0] if row else None
 
 
+def find_poll_time(connection: Connection, job_id: UUID) -> datetime | None:
+    """Return when a job is polled next (UTC), or None if it is not polled."""
+    row = connection.execute(load_statement("find_poll_time"), {"id": job_id}).fetchone()
+    return row[0] if row else None
+
+
 def find_awaited_jobs(connection: Connection, awaited: Collection[UUID], requested: Collection[UUID]) -> list[Job]:
     """Return those of the jobs `awaited` that are final, and the jobs `requested` whatever their status."""
     cursor = connection.cursor(row_factory=row_factory(Job, status=JobStatus))

@@ -105,6 +105,12 @@ def authenticate_key(connection: Connection, key_hash: bytes) -> Caller | None:
     return cursor.execute(load_statement("authenticate_key"), {"hash": key_hash}).fetchone()
 
 
+def find_active_caller(connection: Connection, key_id: UUID) -> Caller | None:
+    """Return the caller for the active API key with this id, or None."""
+    cursor = connection.cursor(row_factory=row_factory(Caller, scopes=_parse_scope_set))
+    return cursor.execute(load_statement("find_active_caller"), {"id": key_id}).fetchone()
+
+
 def find_active_hashes(connection: Connection, hashes: Collection[bytes]) -> frozenset[bytes]:
     """Return those of the hashes that are hashes of active API keys."""
     rows = connection.execute(load_statement("find_active_hashes"), {"hashes": list(hashes)})
@@ -141,6 +147,22 @@ def find_idempotent_response(connection: Connection, client: str, key: str) -> I
     cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
     params = {"client": client, "key": key}
     return cursor.execute(load_statement("find_idempotent_response"), params).fetchone()
+
+
+def list_idempotent_responses(
+    connection: Connection, key: str, *, client: str | None, limit: int
+) -> list[IdempotentResponse]:
+    """Return the responses to the calls that used an idempotency key, newest first.
+
+    Args:
+        connection: any connection.
+        key: the idempotency key.
+        client: the client whose calls alone are returned; None for those of all clients.
+        limit: the maximum number of responses.
+    """
+    cursor = connection.cursor(row_factory=row_factory(IdempotentResponse))
+    params = {"key": key, "client": client, "limit": limit}
+    return cursor.execute(load_statement("list_idempotent_responses"), params, prepare=False).fetchall()
 
 
 def save_response(

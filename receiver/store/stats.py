@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from receiver.domain.jobs import JobStatus
 from receiver.store.connections import Connection, row_factory
 from receiver.store.statements import load_statement
 
@@ -125,6 +126,37 @@ def find_completion_stats(connection: Connection, names: Sequence[str]) -> Mappi
             load_statement("find_completion_stats"), params, prepare=False
         )
     }
+
+
+def count_open_jobs(
+    connection: Connection,
+    bounds: Sequence[datetime],
+    statuses: Sequence[JobStatus],
+    *,
+    limit: int,
+    providers: Collection[str] | None = None,
+) -> Mapping[JobStatus, list[int]]:
+    """Count jobs with certain statuses by the time of their acceptance.
+
+    Args:
+        connection: an open connection.
+        bounds: times (UTC), newest first: the first count is of jobs accepted at the first bound or later, the next of
+            those accepted before the first and not before the second, and so on; the last of those before all bounds.
+        statuses: the statuses to count, such as those of open jobs. There must be few such jobs, or a low limit.
+        limit: at most so many jobs of a status and an age are counted.
+        providers: the only providers, with their accounts; None means all.
+    """
+    params = {
+        "since": [*bounds, None],
+        "until": [None, *bounds],
+        "statuses": list(statuses),
+        "limit": limit,
+        "providers": None if providers is None else list(providers),
+    }
+    counts = {status: [0] * (len(bounds) + 1) for status in statuses}
+    for number, status, count in connection.execute(load_statement("count_open_jobs"), params, prepare=False):
+        counts[JobStatus(status)][number - 1] = count
+    return counts
 
 
 def find_due_ages(connection: Connection, names: Sequence[str]) -> Mapping[str, float]:

@@ -14,6 +14,8 @@ from receiver.signatures.public_keys import parse_key_document
 from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.store.reading import Reader, Replica
+from receiver.web.admin import admin
+from receiver.web.admin.sessions import configure_sessions
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.callbacks import CallbackEndpoint
 from receiver.web.context import AppContext, install_context
@@ -45,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or load_settings(os.environ, required=SERVICE_VARIABLES, configured=held_providers.configured)
     configure_logs(settings.log_level, settings.log_format)
     app = Flask(__name__, static_folder=None)
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_map.merge_slashes = False  # a redirect of werkzeug's is no problem document, and clients may not follow it
     database = Database(settings.dsn, size=settings.database_pool_size, prepare=settings.database_prepare)
     replica = None
@@ -69,11 +72,13 @@ def create_app(settings: Settings | None = None) -> Flask:
         reader,
     )
     install_context(app, context)
+    configure_sessions(app, settings.secret_keys)
     for blueprint in (
         api.blueprint,
         build_health_blueprint(database.health),
         metrics.blueprint,
         build_docs_blueprint(lambda: context.settings),
+        admin,
     ):
         app.register_blueprint(blueprint)
     register_error_handlers(app)

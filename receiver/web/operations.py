@@ -52,6 +52,8 @@ class ApiOperation:
         response_headers: the names of response headers beyond those that every response has.
         summary: one line.
         description: further explanation.
+        view: the function that performs the operation, see `Api.operation`.
+        takes_query: whether the view is called with the loaded query parameters.
     """
 
     name: str
@@ -71,6 +73,8 @@ class ApiOperation:
     response_headers: Sequence[str]
     summary: str
     description: str
+    view: Callable[..., Any]
+    takes_query: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +138,11 @@ class Api:
                 response_headers=response_headers,
                 summary=summary.strip(),
                 description=" ".join(description.split()),
+                view=view,
+                takes_query=query is not None,
             )
             self.operations.append(operation)
-            endpoint = _build_endpoint(operation, view, takes_query=query is not None)
+            endpoint = _build_endpoint(operation)
             self.blueprint.add_url_rule(path, view.__name__, endpoint, methods=[method])
             return view
 
@@ -217,21 +223,47 @@ def restrict_filter(list_filter: FilterT) -> FilterT:
     return replace(list_filter, providers=allowed)
 
 
-def _build_endpoint(operation: ApiOperation, view: Callable[..., Any], *, takes_query: bool) -> Callable[..., Response]:
+def _build_endpoint(operation: ApiOperation) -> Callable[..., Response]:
     def serve(**path_variables: Any) -> Response:
         _authenticate(operation)
-        query = load_document(operation.query, _parse_query())
-        arguments = {**path_variables, "query": query} if takes_query else path_variables
-        if operation.body is not None:
-            document = parse_json_body(operation.body_size_factor, optional=operation.optional_body)
-            arguments["body"] = load_document(operation.body, document)
-        returned = view(**arguments)
-        if isinstance(returned, Response):
-            return returned
-        result = returned if isinstance(returned, Result) else Result(returned)
+        result = perform(operation, parse_query(), lambda: _parse_body(operation), path_variables)
+        if isinstance(result, Response):
+            return result
         return json_response(operation.response.dump(result.document), operation.status, dict(result.headers))
 
     return serve
+
+
+def _parse_body(operation: ApiOperation) -> Any:
+    return parse_json_body(operation.body_size_factor, optional=operation.optional_body)
+
+
+def perform(
+    operation: ApiOperation,
+    query: Mapping[str, str],
+    parse_body: Callable[[], Any],
+    path_variables: Mapping[str, Any],
+) -> Response | Result:
+    """Perform an operation for the current caller, whose scope was checked.
+
+    Args:
+        operation: the operation.
+        query: the query parameters.
+        parse_body: returns the JSON body; called after the query was validated, if the operation has a body.
+        path_variables: the variables of the path.
+
+    Raises:
+        InvalidSubmission: the query or the body is invalid.
+        ReceiverError: what the view raises.
+    """
+    arguments = dict(path_variables)
+    loaded_query = load_document(operation.query, query)
+    if operation.takes_query:
+        arguments["query"] = loaded_query
+    if operation.body is not None:
+        arguments["body"] = load_document(operation.body, parse_body())
+    returned = operation.view(**arguments)
+    return returned if isinstance(returned, Response | Result) else Result(returned)
 
 
 def _authenticate(operation: ApiOperation) -> None:
@@ -293,7 +325,12 @@ def _add_rate_limit_headers(response: Response) -> Response:
     return response
 
 
-def _parse_query() -> dict[str, str]:
+def parse_query() -> dict[str, str]:
+    """Return the query parameters of the current call.
+
+    Raises:
+        InvalidSubmission: one is repeated, or the query is not percent-encoded UTF-8.
+    """
     # Not request.args: werkzeug keeps bytes that are not UTF-8 as they were written, %FF as the text "%FF".
     try:
         pairs = parse_qsl(request.query_string.decode(), keep_blank_values=True, errors="strict")

@@ -2,7 +2,7 @@
 
 from marshmallow import Schema, fields, validate
 
-from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
+from receiver.domain.callbacks import MAX_SHOWN_DELIVERIES, MAX_SHOWN_JOBS, VERDICTS
 from receiver.domain.filters import CallbackFilter
 from receiver.domain.jobs import JobStatus
 from receiver.domain.paging import PositionCursor
@@ -69,6 +69,14 @@ class ExplanationSchema(Schema):
     causes = fields.List(fields.String(), metadata={"description": "possible causes, the most likely first"})
 
 
+class DeliverySchema(Schema):
+    """One delivery of a callback."""
+
+    id = fields.UUID(metadata={"description": "our id of the delivery, which is that of a callback"})
+    received_at = UTCDateTime(metadata={"description": "when it was received"})
+    verdict = fields.String(validate=validate.OneOf(VERDICTS), metadata={"description": _VERDICT})
+
+
 class CallbackSchema(CallbackSummarySchema):
     """A callback as it was received, with secrets redacted.
 
@@ -90,6 +98,13 @@ class CallbackSchema(CallbackSummarySchema):
         metadata={"description": "the first digits of the SHA-256 of the secret that matched; null if none did"},
     )
     explanation = fields.Nested(ExplanationSchema, metadata={"description": "the reason for its verdict"})
+    deliveries = fields.List(
+        fields.Nested(DeliverySchema),
+        metadata={
+            "description": f"all deliveries of this callback, itself included, first to last, at most "
+            f"{MAX_SHOWN_DELIVERIES}"
+        },
+    )
     jobs = fields.List(
         fields.UUID(),
         metadata={"description": f"the first {MAX_SHOWN_JOBS} jobs that it reports on, in the order of its body"},

@@ -121,6 +121,9 @@ class EventSchema(Schema):
     provider_status = fields.String(allow_none=True, metadata={"description": "the status as the provider writes it"})
     code = fields.String(allow_none=True, metadata={"description": "the provider's code"})
     detail = fields.String(allow_none=True, metadata={"description": "further details"})
+    superseding = fields.Boolean(
+        metadata={"description": "whether it is a final status that may overrule another one, such as a reversal"}
+    )
     effect = fields.Enum(Effect, by_value=True, allow_none=True, metadata={"description": _EFFECT})
     occurred_at = UTCDateTime(allow_none=True, metadata={"description": "when it happened, according to the provider"})
     received_at = UTCDateTime(metadata={"description": "when it was received"})
@@ -128,8 +131,22 @@ class EventSchema(Schema):
     actor = fields.String(allow_none=True, metadata={"description": "the name of an operator's API key"})
 
 
+class StatusExplanationSchema(Schema):
+    """Why a job has its status."""
+
+    reason = fields.String(metadata={"description": "a sentence; what the provider wrote stands between backticks"})
+    notes = fields.List(fields.String(), metadata={"description": "what else there is to know, a sentence or two each"})
+    event = fields.Nested(EventSchema, metadata={"description": "the event that decides the status"})
+
+
 class JobDetailSchema(JobSchema):
     """A job with its newest events, in the order of receipt."""
+
+    explanation = fields.Nested(
+        StatusExplanationSchema,
+        allow_none=True,
+        metadata={"description": "why it has its status; null for a job without events"},
+    )
 
     events = fields.List(
         fields.Nested(EventSchema),

@@ -20,6 +20,7 @@ from tests.benchmarks import (
     intake,
     intake_items,
     memory,
+    pages,
     peers,
     prune,
     queries,
@@ -192,6 +193,12 @@ def run_peers(**load: Any) -> Results:
 def run_startup(rounds: int) -> Results:
     """Commands to their end, and processes until they are ready."""
     return startup.compare(rounds)
+
+
+@_benchmark("pages", _jobs(1_000_000, "Number of jobs in the database."), _count("calls", 20, 10_000, least=2))
+def run_pages(**load: Any) -> Results:
+    """Time and size of every admin page in a large database."""
+    return pages.compare(pages.PagesLoad(**load))
 
 
 _MINUTES = click.option("--minutes", default=10.0, show_default=True, type=click.FloatRange(0.02, 1_440.0))

@@ -6,7 +6,7 @@ are those that the service itself would store: `receiver audit` finds nothing.
 """
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import chain, repeat
 from uuid import UUID
 
@@ -204,33 +204,35 @@ REQUEST_STATEMENTS = (_INSERT_REQUESTS, _INSERT_METADATA, _INSERT_ATTEMPTS)
 JOB_STATEMENTS = (_INSERT_JOBS, _INSERT_EVENTS, _INSERT_CALLBACKS, _INSERT_GENERATIONS, _INSERT_KEYS)
 
 
-def populate(connection: Connection, jobs: int) -> None:
+def populate(connection: Connection, jobs: int, until: datetime = UNTIL, span: timedelta = SPAN) -> None:
     """Fill an empty database with a number of jobs and all related rows; the same number gives the same rows.
+
+    The newest job was accepted at `until` (UTC), the oldest one `span` before.
 
     Afterwards the database is vacuumed and analyzed, as it would be by autovacuum.
     """
     with connection.transaction():
-        create_samples(connection, jobs)
+        create_samples(connection, jobs, until, span)
         for statement in (*REQUEST_STATEMENTS, *JOB_STATEMENTS):
-            insert_rows(connection, statement, jobs)
+            insert_rows(connection, statement, jobs, until)
         drop_samples(connection)
     connection.execute(b"VACUUM ANALYZE")
 
 
-def create_samples(connection: Connection, jobs: int) -> None:
+def create_samples(connection: Connection, jobs: int, until: datetime = UNTIL, span: timedelta = SPAN) -> None:
     """Create the table `samples`: a row for each job and for each request without a job, with what chance decides."""
     connection.execute(b"SELECT setseed(0.5)")
     connection.execute(_CREATE_JOB_IDS)
     with connection.cursor() as cursor, cursor.copy(_COPY_JOB_IDS) as copy:
         for start in range(0, jobs, _IDS_PER_WRITE):
             copy.write("".join(_format_job_ids(start, min(start + _IDS_PER_WRITE, jobs))))
-    until, span = int(UNTIL.timestamp() * 1_000), int(SPAN.total_seconds() * 1_000)
-    connection.execute(_CREATE_SAMPLES, {"jobs": jobs, "names": _NAMES, "until": until, "span": span})
+    until_ms, span_ms = int(until.timestamp() * 1_000), int(span.total_seconds() * 1_000)
+    connection.execute(_CREATE_SAMPLES, {"jobs": jobs, "names": _NAMES, "until": until_ms, "span": span_ms})
 
 
-def insert_rows(connection: Connection, statement: bytes, jobs: int) -> None:
+def insert_rows(connection: Connection, statement: bytes, jobs: int, until: datetime = UNTIL) -> None:
     """Execute one of the statements that insert rows for `samples`."""
-    connection.execute(statement, {"jobs": jobs, "until_time": UNTIL})
+    connection.execute(statement, {"jobs": jobs, "until_time": until})
 
 
 def drop_samples(connection: Connection) -> None:

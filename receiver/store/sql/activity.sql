@@ -49,10 +49,15 @@ ON CONFLICT (seconds, started_at, provider, kind, outcome, bucket) DO UPDATE SET
 -- Store up to when rows are counted.
 UPDATE activity_progress SET counted_until = %(until)s
 
+-- name: find_counted_until
+-- Return up to when rows are counted.
+SELECT counted_until FROM activity_progress
+
 -- name: merge_activity
--- Merge the minutes of all hours that ended more than a day ago, and delete what is older than `retention` days.
+-- Merge the minutes of all hours that ended more than 65 minutes ago, so that few rows are read for a day, and delete
+-- what is older than `retention` days. The minutes of the last hour stay, with some more until they are counted.
 WITH input AS MATERIALIZED (
-    SELECT date_trunc('hour', now() - interval '1 day', 'UTC') AS merge_before,
+    SELECT date_trunc('hour', now() - interval '65 minutes', 'UTC') AS merge_before,
         now() - make_interval(days => %(retention)s) AS delete_before
 ),
 deleted_hours AS (
@@ -69,17 +74,18 @@ ON CONFLICT (seconds, started_at, provider, kind, outcome, bucket) DO UPDATE SET
 
 -- name: list_activity
 -- Return the counts of periods of `seconds` from a time up to another, of the named providers or of all providers.
+-- Minutes and hours are read separately: with `seconds IN (60, 3600)`, Postgres prefers to scan the hours of all 90 days.
 SELECT to_timestamp(floor(extract(epoch FROM started_at) / %(seconds)s) * %(seconds)s) AS started_at, provider, kind,
     outcome, sum(count)::bigint AS count
-FROM activity
-WHERE seconds IN (60, 3600) AND started_at >= %(since)s AND started_at < %(until)s
+FROM (SELECT * FROM activity WHERE seconds = 60 UNION ALL SELECT * FROM activity WHERE seconds = 3600) AS activity
+WHERE started_at >= %(since)s AND started_at < %(until)s AND kind = ANY(%(kinds)s::text[])
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s))
 GROUP BY 1, provider, kind, outcome ORDER BY 1, provider, kind, outcome
 
 -- name: count_durations
--- Return how many jobs finished from a time up to another, by provider and bucket.
+-- Return how many jobs finished from a time up to another, by provider and bucket; see list_activity.
 SELECT provider, bucket, sum(count)::bigint
-FROM activity
-WHERE seconds IN (60, 3600) AND started_at >= %(since)s AND started_at < %(until)s AND kind = 'jobs'
+FROM (SELECT * FROM activity WHERE seconds = 60 UNION ALL SELECT * FROM activity WHERE seconds = 3600) AS activity
+WHERE started_at >= %(since)s AND started_at < %(until)s AND kind = 'jobs'
     AND (%(providers)s::text[] IS NULL OR provider = ANY(%(providers)s))
 GROUP BY provider, bucket

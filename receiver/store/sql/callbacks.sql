@@ -56,6 +56,10 @@ SELECT provider, ARRAY(
 ) AS ids
 FROM callbacks AS callback WHERE id = %(id)s
 
+-- name: list_deliveries
+-- Return deliveries of a callback, first to last.
+SELECT id, received_at, verdict FROM callbacks WHERE id = ANY(%(ids)s::uuid[]) ORDER BY received_at, id LIMIT %(limit)s
+
 -- name: update_callback
 -- Store the new identity and verdict of a callback that was parsed again, and the new identity of its duplicates. If
 -- another delivery of the same callback already has that verdict, the callback becomes a duplicate of it. A callback

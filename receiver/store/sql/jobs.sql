@@ -76,6 +76,10 @@ SELECT provider FROM providers_with_jobs
 -- the latest decides: no other status of an operator is later.
 SELECT decided_at FROM jobs WHERE id = %(id)s AND precedence = 60
 
+-- name: find_poll_time
+-- Return when a job is polled next.
+SELECT poll_at FROM jobs WHERE id = %(id)s
+
 -- name: set_job_deadline
 -- Set the deadline of a job that has no final status yet.
 UPDATE jobs SET deadline_at = %(deadline_at)s WHERE id = %(id)s AND finished_at IS NULL

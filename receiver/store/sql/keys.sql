@@ -33,6 +33,11 @@ updated_key AS (
 )
 SELECT id, client, name, scopes, providers, per_minute FROM active_key
 
+-- name: find_active_caller
+-- Return the active API key with this id.
+SELECT id, client, name, scopes, providers, per_minute FROM api_keys
+WHERE id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+
 -- name: find_active_hashes
 -- Return those of the hashes that are hashes of active API keys.
 SELECT hash FROM api_keys
@@ -66,6 +71,21 @@ RETURNING true
 -- name: find_idempotent_response
 -- Return the fingerprint of the request that used an idempotency key, and the response.
 SELECT fingerprint, coalesce(status, 202) AS status, response, location FROM idempotency_keys WHERE client = %(client)s AND key = %(key)s
+
+-- name: list_idempotent_responses
+-- Return the responses to the calls of all clients, or of one, that used an idempotency key. Each client costs one index
+-- lookup.
+WITH RECURSIVE clients AS (
+    (SELECT client FROM idempotency_keys WHERE %(client)s::text IS NULL ORDER BY client LIMIT 1)
+    UNION ALL
+    SELECT next.client FROM clients CROSS JOIN LATERAL (
+        SELECT client FROM idempotency_keys WHERE client > clients.client ORDER BY client LIMIT 1) AS next
+)
+SELECT fingerprint, coalesce(status, 202) AS status, response, location
+FROM (SELECT client FROM clients UNION ALL SELECT %(client)s WHERE %(client)s::text IS NOT NULL) AS source
+JOIN idempotency_keys USING (client)
+WHERE key = %(key)s
+ORDER BY created_at DESC LIMIT %(limit)s
 
 -- name: save_response
 -- Store the response for repetitions of an idempotency key.

@@ -87,6 +87,27 @@ FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
     ) AS job
 ) AS recent
 
+-- name: count_open_jobs
+-- Return the number of open jobs by age and status, at most `limit` of each. Ages are given by the first and the last
+-- time of acceptance. Only the providers that have open jobs are read, along the index of the list.
+WITH source AS MATERIALIZED (
+    SELECT provider, status FROM current_row_counts
+    WHERE kind = 'jobs' AND status = ANY(%(statuses)s::text[]) AND total > 0
+        AND (%(providers)s::text[] IS NULL
+            OR ARRAY[provider, split_part(provider, '/', 1)] && %(providers)s::text[])
+)
+SELECT age.number::integer, candidate.status, (
+    SELECT count(*) FROM (
+        SELECT FROM source CROSS JOIN LATERAL (
+            SELECT FROM jobs
+            WHERE jobs.provider = source.provider AND jobs.status = source.status
+                AND accepted_at >= coalesce(age.since, '-infinity') AND accepted_at < coalesce(age.until, 'infinity')
+            LIMIT %(limit)s) AS item
+        WHERE source.status = candidate.status
+        LIMIT %(limit)s) AS job)
+FROM unnest(%(since)s::timestamptz[], %(until)s::timestamptz[]) WITH ORDINALITY AS age(since, until, number)
+CROSS JOIN unnest(%(statuses)s::text[]) AS candidate(status)
+
 -- name: count_by_status
 -- Return the number of requests and jobs by status. Only for the small database of a demonstration.
 SELECT 'request', status, count(*) FROM requests GROUP BY status

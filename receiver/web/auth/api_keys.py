@@ -21,7 +21,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.errors import StoreUnavailable
-from receiver.store.keys import authenticate_key, find_active_hashes, lease_tokens
+from receiver.store.keys import authenticate_key, find_active_caller, find_active_hashes, lease_tokens
 from receiver.web.auth.failures import FailureLimiter
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 
@@ -151,6 +151,17 @@ class ApiKeyAuthenticator:
             raise RateLimitExceeded(cached.rate_limit)
         cached.tokens -= 1
         return cached.caller, cached.rate_limit
+
+    def find_caller(self, key_id: UUID) -> Caller | None:
+        """Return the caller for an active API key by the id of the key, or None; its rate limit does not count.
+
+        Raises:
+            StoreUnavailable: the key cannot be looked up now.
+        """
+        if key_id == BOOTSTRAP_ID:
+            return self._admin if self._admin_hash else None
+        with self._database.connection() as connection:
+            return find_active_caller(connection, key_id)
 
     def _find(self, key_hash: bytes) -> _CachedKey:
         cached = self._cache.get(key_hash)

@@ -197,16 +197,16 @@ def _build_job_examples(provider: str) -> Mapping[str, Example]:
         "browse_jobs": Example(
             _build_list(final), query={"status": "succeeded", "accepted_from": "2026-11-23T00:00:00Z"}
         ),
-        "show_job": Example({**final, "events": events, "events_cursor": None}, path=path),
+        "show_job": Example(_build_job_detail(final, events, 1), path=path),
         "browse_job_events": Example(_build_list(*reversed(events)), path=path),
-        "poll_job": Example({**job, "events": polled, "events_cursor": None}, _REASON_BODY, path),
+        "poll_job": Example(_build_job_detail(job, polled, 0), _REASON_BODY, path),
         "resolve_job": Example(
-            {**final, "events": resolved, "events_cursor": None},
+            _build_job_detail(final, resolved, 1),
             {"it succeeded": {"status": "succeeded", "reason": _REASON}},
             path,
         ),
         "track_job": Example(
-            {**job, "events": [accepted | {"actor": "shop"}], "events_cursor": None},
+            _build_job_detail(job, [accepted | {"actor": "shop"}], 0),
             {
                 "a job": {
                     "provider": provider,
@@ -238,6 +238,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         "body": '{"results": []}',
         "secret_fingerprint": None,
         "explanation": {"part": "timestamp", "message": "400 seconds old", "causes": ["the clocks differ"]},
+        "deliveries": [{"id": CALLBACK_ID, "received_at": _NOON.format(9), "verdict": "refused"}],
         "jobs": [],
         "actions": [],
     }
@@ -247,6 +248,7 @@ def _build_callback_examples(provider: str) -> Mapping[str, Example]:
         "errors": None,
         "secret_fingerprint": "a1b2c3d4",
         "explanation": {"part": None, "message": None, "causes": ["The callback was accepted."]},
+        "deliveries": [{**detail["deliveries"][0], "verdict": "accepted"}],
         "jobs": [JOB_ID],
         "actions": [_build_action("replay")],
     }
@@ -440,11 +442,20 @@ def _build_job(provider: str) -> dict[str, Any]:
     }
 
 
+def _build_job_detail(job: Mapping[str, Any], events: Sequence[Mapping[str, Any]], decisive: int) -> Mapping[str, Any]:
+    """Build the document of a job whose status is decided by the event with the index `decisive`."""
+    event = events[decisive]
+    reason = f"{str(event['status']).capitalize()}: see the event of {event['received_at']}."
+    explanation = {"reason": reason, "notes": [], "event": event}
+    return {**job, "explanation": explanation, "events": events, "events_cursor": None}
+
+
 def _build_event(source: str, status: str | None, second: int) -> dict[str, Any]:
     optional: Sequence[str] = ("provider_status", "code", "detail", "occurred_at", "callback_id", "actor")
     return {
         "source": source,
         "status": status,
+        "superseding": False,
         "effect": "applied",
         "received_at": _NOON.format(second),
         **dict.fromkeys(optional),

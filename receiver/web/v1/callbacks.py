@@ -6,7 +6,7 @@ from uuid import UUID
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import build_callback_path
-from receiver.domain.callbacks import MAX_SHOWN_JOBS
+from receiver.domain.callbacks import MAX_SHOWN_DELIVERIES, MAX_SHOWN_JOBS
 from receiver.domain.errors import StateConflict
 from receiver.domain.jobs import JobEvent
 from receiver.domain.paging import Page
@@ -23,6 +23,7 @@ from receiver.store.callbacks import (
     find_deliveries,
     find_first_delivery,
     list_callbacks,
+    list_deliveries,
 )
 from receiver.store.connections import Connection
 from receiver.store.events import find_callback_jobs, list_callback_events
@@ -126,7 +127,9 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
     with context.database.connection() as connection:
         callback = _find_callback(connection, callback_id)
         actions = find_actions(connection, callback_id)
-        job_ids = find_callback_jobs(connection, _find_deliveries(connection, callback_id), MAX_SHOWN_JOBS)
+        delivery_ids = _find_deliveries(connection, callback_id)
+        deliveries = list_deliveries(connection, delivery_ids, MAX_SHOWN_DELIVERIES)
+        job_ids = find_callback_jobs(connection, delivery_ids, MAX_SHOWN_JOBS)
     # Without a connection: the explanation may need a key document of the provider, which may take seconds to fetch.
     provider = context.providers.get(callback.provider)
     redacted, is_admin = redact_callback(callback, provider), current_caller().has_scope(Scope.ADMIN)
@@ -136,6 +139,7 @@ def _build_detail(callback_id: UUID) -> Mapping[str, Any]:
         explanation=redact_explanation(
             explanation, callback.target, redacted.target if is_admin else f"{build_callback_path(callback.provider)}/…"
         ),
+        deliveries=deliveries,
         jobs=job_ids,
         actions=actions,
         body=redacted.body.decode("utf-8", "backslashreplace"),

@@ -9,8 +9,9 @@ from flask import Response, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import join_account
-from receiver.domain.jobs import compute_effects
+from receiver.domain.jobs import Effect, JobEvent, compute_effects
 from receiver.domain.paging import Page, PageRequest
+from receiver.domain.status_explanations import explain_status
 from receiver.operations import jobs as operations
 from receiver.outbound.track import AlreadyTracked, TrackedReference, track_reference
 from receiver.schemas.api import jobs as schemas
@@ -137,7 +138,8 @@ def browse_job_events(job_id: UUID, query: dict[str, Any]) -> Page[Mapping[str, 
     with current_context().database.connection() as connection:
         _find_job(connection, job_id)
         newest = find_newest_events(connection, [job_id], page)[job_id]
-    return Page(_build_events(newest)[::-1], newest.next_cursor)
+    effects = compute_effects(newest.events, newest.preceding)
+    return Page([_build_event(event, effect) for event, effect in reversed(effects)], newest.next_cursor)
 
 
 @api.action(
@@ -199,9 +201,25 @@ def _build_detail(connection: Connection, job_id: UUID) -> Mapping[str, Any]:
 
 
 def _build_document(job: Job, newest: NewestEvents) -> Mapping[str, Any]:
-    """Build the document of a job with its newest events and their effects."""
-    return extend_fields(job, events=_build_events(newest), events_cursor=newest.next_cursor)
+    """Build the document of a job with its newest events and their effects, and why it has its status."""
+    effects = compute_effects(newest.events, newest.preceding)
+    return extend_fields(
+        job,
+        explanation=_build_explanation(job, effects, newest.preceding) if effects else None,
+        events=[_build_event(event, effect) for event, effect in effects],
+        events_cursor=newest.next_cursor,
+    )
 
 
-def _build_events(newest: NewestEvents) -> Sequence[Mapping[str, Any]]:
-    return [extend_fields(event, effect=effect) for event, effect in compute_effects(newest.events, newest.preceding)]
+def _build_explanation(
+    job: Job, effects: Sequence[tuple[JobEvent, Effect | None]], preceding: JobEvent | None
+) -> Mapping[str, Any]:
+    explanation = explain_status(
+        effects, preceding, disputed=job.disputed, unmatched=job.unmatched, deadline_at=job.deadline_at
+    )
+    event = explanation.event
+    return extend_fields(explanation, event=_build_event(event, Effect.APPLIED if event.status else None))
+
+
+def _build_event(event: JobEvent, effect: Effect | None) -> Mapping[str, Any]:
+    return extend_fields(event, effect=effect, superseding=event.superseding)

@@ -62,6 +62,16 @@ def revoke_api_key(key_id: UUID, body: dict[str, Any]) -> ApiKey:
         return _find_key(connection, key_id)
 
 
+def load_key(connection: Connection, key_id: UUID) -> ApiKey:
+    """Return a key, for a caller who may administer keys.
+
+    Raises:
+        ProblemError: there is no such key, or the caller's key is restricted to some providers.
+    """
+    _require_unrestricted_key()
+    return _find_key(connection, key_id)
+
+
 def _find_key(connection: Connection, key_id: UUID) -> ApiKey:
     key = find_key(connection, key_id)
     if key is None:

@@ -62,7 +62,7 @@ def browse_providers(query: dict[str, Any]) -> Page[Mapping[str, Any]]:
     def read(connection: Connection) -> Page[Mapping[str, Any]]:
         names = _list_names(connection, query["providers"], page.cursor.name if page.cursor else "")
         shown = Page.from_rows(names[: page.limit + 1], page.limit, NameCursor)
-        return Page(_build_documents(connection, shown.items), shown.next_cursor)
+        return Page(build_documents(connection, shown.items), shown.next_cursor)
 
     return current_context().reader.read(read)
 
@@ -107,11 +107,13 @@ def show_stats(query: dict[str, Any]) -> Mapping[str, Any]:
     return current_context().reader.read(lambda connection: _build_stats(connection, query["providers"]))
 
 
-def _build_stats(connection: Connection, providers: Collection[str] | None) -> Mapping[str, Any]:
-    """Build the statistics of all providers that the caller may access, or of some of them."""
+def build_counts(connection: Connection, providers: Collection[str] | None) -> Mapping[str, Any]:
+    """Build the counts of all providers that the caller may access, or of some of them, with those of each.
+
+    These are the statistics of `show_stats` without the durations and the oldest open jobs.
+    """
     counts = count_by_provider(connection)
     names = sorted(_select_names(counts.keys() | current_context().providers.keys(), providers))
-    completion = find_completion_stats(connection, names)
     attention = count_attention(connection, names, _configured_names())
     is_unrestricted = current_caller().providers is None and providers is None
     return _sum_counts([counts.get(name, Counts()) for name in names], attention.values()) | {
@@ -121,12 +123,49 @@ def _build_stats(connection: Connection, providers: Collection[str] | None) -> M
                 "name": name,
                 "configured": name in _configured_names(),
                 **_sum_counts([counts.get(name, Counts())], [attention[name]]),
-                "seconds_to_final": completion[name].seconds_to_final,
-                "oldest_open_job": completion[name].oldest_open_job,
             }
             for name in names
         ],
     }
+
+
+def build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Build the documents of providers, of which the caller may access each and which are configured or have data.
+
+    Serialize them by `ProviderSchema`.
+    """
+    pauses = {pause.name: pause for pause in find_pauses(connection)}
+    secret_uses: dict[str, dict[str, datetime]] = defaultdict(dict)
+    for use in list_secret_uses(connection):
+        secret_uses[use.provider][use.fingerprint] = use.last_used_at
+    callback_stats = find_callback_stats(connection, names)
+    attention = count_attention(connection, names, _configured_names())
+    refusals: dict[str, list[Refusal]] = defaultdict(list)
+    for refusal in list_refusals(connection, names):
+        refusals[refusal.provider].append(refusal)
+    limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
+    documents: list[Mapping[str, Any]] = []
+    for name in names:
+        provider = current_context().providers.get(name)
+        provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
+        documents.append(
+            {
+                "name": name,
+                **_build_state(pauses.get(name), callback_stats[name]),
+                **(_build_configuration(provider, secret_uses[name]) if provider else _UNCONFIGURED),
+                **_build_limits(provider, provider_limits, now),
+                "attention": attention[name],
+                "refusals": [_build_refusal(refusal) for refusal in refusals.get(name, ())],
+            }
+        )
+    return documents
+
+
+def _build_stats(connection: Connection, providers: Collection[str] | None) -> Mapping[str, Any]:
+    counts = build_counts(connection, providers)
+    completion = find_completion_stats(connection, [document["name"] for document in counts["providers"]])
+    documents = [extend_fields(completion[document["name"]]) | document for document in counts["providers"]]
+    return {**counts, "providers": documents}
 
 
 def _count_notifications(connection: Connection, counts: Mapping[str, Counts]) -> Mapping[str, int]:
@@ -174,7 +213,7 @@ def _perform_action(action: Callable[..., None], name: str, body: Mapping[str, A
         raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
     with current_context().database.transaction() as connection:
         action(connection, subject, current_caller().name, body["reason"], names)
-        return _build_documents(connection, names[:1])[0]
+        return build_documents(connection, names[:1])[0]
 
 
 def _configured_names() -> Collection[str]:
@@ -190,35 +229,6 @@ def _list_names(connection: Connection, providers: Collection[str] | None, after
     listed = [name for name in others if attention[name].is_needed]
     listed += _select_names(current_context().providers, providers)
     return sorted(name for name in listed if name > after)
-
-
-def _build_documents(connection: Connection, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Build the documents of providers."""
-    pauses = {pause.name: pause for pause in find_pauses(connection)}
-    secret_uses: dict[str, dict[str, datetime]] = defaultdict(dict)
-    for use in list_secret_uses(connection):
-        secret_uses[use.provider][use.fingerprint] = use.last_used_at
-    callback_stats = find_callback_stats(connection, names)
-    attention = count_attention(connection, names, _configured_names())
-    refusals: dict[str, list[Refusal]] = defaultdict(list)
-    for refusal in list_refusals(connection, names):
-        refusals[refusal.provider].append(refusal)
-    limits = {row.provider: (row, now) for row, now in find_limits(connection, names)}
-    documents: list[Mapping[str, Any]] = []
-    for name in names:
-        provider = current_context().providers.get(name)
-        provider_limits, now = limits.get(name, (ProviderLimits(name), current_context().clock.now()))
-        documents.append(
-            {
-                "name": name,
-                **_build_state(pauses.get(name), callback_stats[name]),
-                **(_build_configuration(provider, secret_uses[name]) if provider else _UNCONFIGURED),
-                **_build_limits(provider, provider_limits, now),
-                "attention": attention[name],
-                "refusals": [_build_refusal(refusal) for refusal in refusals.get(name, ())],
-            }
-        )
-    return documents
 
 
 def _build_refusal(refusal: Refusal) -> Mapping[str, Any]:

@@ -4,7 +4,13 @@ from functools import partial
 from uuid import uuid4
 
 from receiver.store.connections import Connection
-from receiver.store.keys import ApiKey, lease_tokens
+from receiver.store.keys import (
+    ApiKey,
+    lease_tokens,
+    list_idempotent_responses,
+    reserve_idempotency_key,
+    save_response,
+)
 from tests.support.factories import NOON
 from tests.support.list_search import fetch_all
 from tests.support.listed import (
@@ -36,3 +42,18 @@ def test_key_list_returns_each_key_once_newest_first(connection: Connection) -> 
     assert len({key.id for key in all_keys}) == 100
     for limit in (1, 7, 99, 100):
         assert fetch_all(partial(list_keys, connection), limit) == all_keys
+
+
+def test_idempotency_key_is_found_for_each_client(connection: Connection) -> None:
+    for client in ("a", "b", "c"):
+        for key in ("k", client):
+            reserve_idempotency_key(connection, client, key, client.encode())
+            save_response(connection, client, key, b"{}", f"/v1/requests/{client}")
+
+    def find(key: str, client: str | None = None, limit: int = 10) -> set[str | None]:
+        return {found.location for found in list_idempotent_responses(connection, key, client=client, limit=limit)}
+
+    assert find("k") == {"/v1/requests/a", "/v1/requests/b", "/v1/requests/c"}
+    assert find("b") == find("k", "b") == {"/v1/requests/b"}
+    assert find("b", "a") == find("none") == find("k", "none") == set()
+    assert len(find("k", limit=2)) == 2

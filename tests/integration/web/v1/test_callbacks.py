@@ -96,6 +96,9 @@ def test_duplicate_has_events_of_first_delivery(api: Server) -> None:
     first = find_newest_callback(api, verdict="accepted")["id"]
     duplicate = find_newest_callback(api, verdict="duplicate")["id"]
     assert get_callback(api, duplicate)["jobs"] == [str(derive_job_id("sandbox", reference))]
+    deliveries = get_callback(api, duplicate)["deliveries"]
+    assert [delivery["verdict"] for delivery in deliveries] == ["accepted", "duplicate"]
+    assert deliveries[1]["id"] == duplicate
     [event] = fetch_items(api, f"/v1/callbacks/{duplicate}/events", 50)
     assert event["callback_id"] == first
     assert fetch_items(api, f"/v1/callbacks/{first}/events", 50) == [event]

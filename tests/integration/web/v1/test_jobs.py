@@ -60,6 +60,9 @@ def test_job_shows_events_in_order_with_effects(api: Server, web_connection: Con
         "disputed": False,
         "unmatched": False,
     }
+    assert [item["superseding"] for item in job["events"]] == [False] * 7 + [True]
+    assert job["explanation"]["event"] == job["events"][7]
+    assert job["explanation"]["reason"].startswith("Failed: the provider's callback of 2026-11-23 12:00:07 UTC")
     assert job["finished_at"] == times[7]
     assert job["accepted_at"] == times[0]
 
@@ -68,6 +71,7 @@ def test_job_shows_newest_events_with_effects_of_whole_history(api: Server, web_
     path = f"/v1/jobs/{create_history(web_connection, 250)}"
     job = send(api, "GET", path).json
     assert [item["effect"] for item in job["events"]] == ["stale"] * 99 + ["disputed"]
+    assert "contradicts it, so the job is disputed" in job["explanation"]["reason"]
     times = [item["received_at"] for item in job["events"]]
     assert times == sorted(times)
     waited = send(api, "GET", path, prefer="wait=9")
@@ -75,6 +79,7 @@ def test_job_shows_newest_events_with_effects_of_whole_history(api: Server, web_
     older = send(api, "GET", f"{path}/events?limit=500&cursor={job['events_cursor']}").json
     assert (len(older["items"]), older["next_cursor"]) == (150, None)
     assert older["items"][0]["received_at"] < times[0]
+    assert older["items"][-1] == job["explanation"]["event"]
     assert older["items"][-1]["effect"] == "applied"
 
 
