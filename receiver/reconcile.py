@@ -130,9 +130,7 @@ def reconcile_responses(connection: Connection, events: Sequence[JobEvent]) -> s
     """
     conflicts = reconcile(connection, events)
     for conflict in conflicts:
-        _log.error(
-            "reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.other_request_id)
-        )
+        _log.error("reference_conflict.detected", job=str(conflict.job_id), request=str(conflict.other_request_id))
     if conflicts:
         flag_reference_conflicts(connection, _build_flags(conflicts))
     return find_matched_requests(events, conflicts)

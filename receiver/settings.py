@@ -48,6 +48,7 @@ class Settings:
         rate_limit_per_minute: calls per minute of an API key that has no limit of its own.
         notify_provider: sends webhook notifications; None where `RECEIVER_NOTIFY_HOSTS` is not set.
         connection_limits: the limits of connections to a web process.
+        log_callbacks: the share of callbacks that are logged, from 0 to 1.
         digests: see `ConfiguredProviders`.
     """
 
@@ -72,6 +73,7 @@ class Settings:
     database_prepare: str = "auto"
     metrics_port: int | None = None
     environment: str = ""
+    log_callbacks: float = 0.0
 
     @property
     def dsn(self) -> str:

@@ -102,6 +102,7 @@ class EnvironmentSchema(Schema):
         validate=Choice(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]),
     )
     log_format = fields.String(data_key="LOG_FORMAT", load_default="json", validate=Choice(["json", "console"]))
+    log_callbacks = fields.Float(data_key="LOG_CALLBACKS", load_default=0.0, validate=validate.Range(0, 1))
 
     notify_hosts = HostList(data_key="RECEIVER_NOTIFY_HOSTS", load_default=())
     notify_secrets = SigningKeys(data_key="RECEIVER_NOTIFY_SECRETS", load_default=())

@@ -1,54 +1,50 @@
-"""The HTTP client of all commands: `/v1` of the service at `RECEIVER_URL`, with the key `RECEIVER_KEY`.
+"""The HTTP client of all commands: `/v1` of the service that the environment or a profile names.
 
 It turns every problem into a message that names the remedy.
 """
 
-import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from http.client import HTTPException
-from socket import gaierror
-from ssl import SSLError
-from typing import IO, Any, NamedTuple
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from ssl import PROTOCOL_TLS_CLIENT, SSLCertVerificationError, SSLContext, SSLError
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 
-import click
 import orjson
-from geventhttpclient import HTTPClient
 
-from receiver.cli.output import Json, format_literal, print_message
+from receiver.cli.formats import Json, format_literal
+from receiver.cli.messages import CommandError, print_message
+from receiver.cli.service_selection import select_service
 from receiver.domain.egress import PRODUCT
-from receiver.domain.errors import ReceiverError
 
-_DEFAULT_URL = "http://127.0.0.1:8000"
 _CONNECT_TIMEOUT_S, _RESPONSE_TIMEOUT_S = 10.0, 30.0
 _MIN_PAUSE_S, _MAX_TOTAL_PAUSE_S = 1.0, 60.0
 _VISIBLE = re.compile(r"[!-~]*")
-_NOT_SENT_ERRORS = (ConnectionRefusedError, gaierror, SSLError)
 _PROXY_STATUSES = frozenset({502, 503, 504})
 """Statuses with which a proxy reports that the service behind it cannot be reached."""
 
 
-class ApiError(ReceiverError, click.ClickException):
-    """The service refused a call or cannot be reached. The message names the remedy; `errors` are those of fields."""
+class ApiError(CommandError):
+    """The service refused a call or cannot be reached; `errors` are those of fields."""
 
     def __init__(self, message: str, errors: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.errors = errors or {}
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        print_message(f"error: {self.message}")
 
 
 class Unavailable(ApiError):
     """No response came, or one that asks to try again later."""
 
 
+class InvalidKey(ApiError):
+    """The service does not accept the key."""
+
+
 class InvalidServiceSetting(ApiError):
-    """`RECEIVER_URL` or `RECEIVER_KEY` is malformed."""
+    """The URL or the key is malformed."""
 
     exit_code = 2
 
@@ -68,7 +64,27 @@ class _Response(NamedTuple):
 class Service:
     """The API at one URL, called with one key."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        profile: str | None = None,
+        timeout_s: float = _RESPONSE_TIMEOUT_S,
+        max_pause_s: float = _MAX_TOTAL_PAUSE_S,
+    ) -> None:
+        """Check the URL and the key.
+
+        Args:
+            url: the URL of the service, with or without `/v1`.
+            key: an API key.
+            profile: the name of the profile that the key is from, if any, for messages.
+            timeout_s: how long to wait for a connection, and then for each part of a response.
+            max_pause_s: how long to pause in all, for one call, where the key's rate limit is exceeded.
+
+        Raises:
+            InvalidServiceSetting: the URL or the key is malformed.
+        """
         try:
             parsed = urlsplit(url)
             valid = (
@@ -80,9 +96,16 @@ class Service:
         except ValueError:
             valid = False
         if not valid or not _VISIBLE.fullmatch(url):
-            raise InvalidServiceSetting("RECEIVER_URL: Not a valid URL of a service, such as https://receiver.example.")
+            place = "RECEIVER_URL" if profile is None else f"The URL of the profile {profile}"
+            raise InvalidServiceSetting(f"{place}: Not a valid URL of a service, such as https://receiver.example.")
         if not _VISIBLE.fullmatch(key):
-            raise InvalidServiceSetting("RECEIVER_KEY: Not a valid key: set what `receiver key create` printed.")
+            place = "RECEIVER_KEY" if profile is None else f"The key of the profile {profile}"
+            raise InvalidServiceSetting(f"{place}: Not a valid key: use what `receiver key create` printed.")
+        self._parsed_url, self._profile, self._timeout_s = parsed, profile, timeout_s
+        self._max_pause_s = max_pause_s
+        self._url_remedy = (
+            "Set RECEIVER_URL" if profile is None else f"Set another URL with `receiver login {profile} --url URL`"
+        )
         self._origin = f"{parsed.scheme}://{parsed.netloc}"
         self._base_path = f"{parsed.path.rstrip('/').removesuffix('/v1')}/v1"
         self._headers = {"authorization": f"Bearer {key}", "accept": "application/json", "user-agent": PRODUCT}
@@ -129,30 +152,53 @@ class Service:
         while True:
             response = self._exchange(method, target, body, headers, wait)
             pause = max(response.retry_after, _MIN_PAUSE_S)
-            if response.status != 429 or paused + pause > _MAX_TOTAL_PAUSE_S:
+            if response.status != 429 or paused + pause > self._max_pause_s:
                 return self._parse_document(response)
             print_message(f"rate limit of the key exceeded; continuing in {pause:g} s")
             time.sleep(pause)
             paused += pause
 
     def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float) -> _Response:
-        client = HTTPClient.from_url(
-            self._origin, connection_timeout=_CONNECT_TIMEOUT_S, network_timeout=_RESPONSE_TIMEOUT_S + wait
+        with closing(self._connect()) as connection:
+            connection.sock.settimeout(self._timeout_s + wait)
+            try:
+                connection.request(method, target, body or None, {**self._headers, **headers})
+                response = connection.getresponse()
+                received = {name.lower(): value for name, value in response.getheaders()}
+                return _Response(response.status, received, response.read())
+            except (OSError, HTTPException) as error:
+                # The service may have carried out a POST whose response was lost.
+                repeatable = method == "GET" or "idempotency-key" in headers
+                warning = "" if repeatable else " The action may have been carried out, so check before you repeat it."
+                reason = str(error) or type(error).__name__
+                raise Unavailable(f"No response from {self._origin}: {reason}.{warning}") from None
+
+    def _connect(self) -> HTTPConnection:
+        host, port = self._parsed_url.hostname or "", self._parsed_url.port
+        timeout_s = min(_CONNECT_TIMEOUT_S, self._timeout_s)
+        is_encrypted = self._parsed_url.scheme == "https"
+        connection = (
+            HTTPSConnection(host, port, timeout=timeout_s, context=_create_tls_context())
+            if is_encrypted
+            else HTTPConnection(host, port, timeout=timeout_s)
         )
         try:
-            with closing(client):
-                response = client.request(method, target, body, {**self._headers, **headers})
-                received = {name.lower(): value for name, value in response.items()}
-                return _Response(response.status_code, received, bytes(response.read()))
-        except _NOT_SENT_ERRORS as error:
-            raise Unavailable(
-                f"Cannot connect to {self._origin}: {error}. Start the service or set RECEIVER_URL."
+            connection.connect()
+        except SSLCertVerificationError as error:
+            raise ApiError(
+                f"The certificate of {self._origin} is not accepted: {error.verify_message}. If a CA of your own "
+                "issued it, set SSL_CERT_FILE to the CA's certificate."
             ) from None
-        except (OSError, HTTPException) as error:
-            # The service may have carried out a POST whose response was lost.
-            repeatable = method == "GET" or "idempotency-key" in headers
-            warning = "" if repeatable else " The action may have been carried out, so check before you repeat it."
-            raise Unavailable(f"No response from {self._origin}: {error or type(error).__name__}.{warning}") from None
+        except SSLError as error:
+            raise ApiError(
+                f"{self._origin} does not speak TLS: {error.reason}. If it has no TLS, begin the URL with http://."
+            ) from None
+        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
+            connection.close()
+            raise Unavailable(
+                f"Cannot connect to {self._origin}: {error}. {self._url_remedy}, or start the service."
+            ) from None
+        return connection
 
     def _parse_document(self, response: _Response) -> Any:
         try:
@@ -161,25 +207,35 @@ class Service:
             raise self._build_no_json_error(response) from None
         if response.status < 300:
             return document
-        raise _build_error(response, document if isinstance(document, dict) else {})
+        raise _build_error(response, document if isinstance(document, dict) else {}, self._profile)
 
     def _build_no_json_error(self, response: _Response) -> ApiError:
         problem = f"{self._origin} responded with {response.status} and no JSON"
         if response.status in _PROXY_STATUSES:
             return Unavailable(f"{problem}: the service behind it is down or unreachable.")
         if 300 <= response.status < 400:
-            return ApiError(f"{problem}: it redirects to {response.headers.get('location')}. Set RECEIVER_URL.")
-        return ApiError(f"{problem}: it is not a receiver service. Set RECEIVER_URL.")
+            return ApiError(f"{problem}: it redirects to {response.headers.get('location')}. {self._url_remedy}.")
+        return ApiError(f"{problem}: it is not a receiver service. {self._url_remedy}.")
 
 
-def connect_service() -> Service:
-    """Return the service that the environment names.
+def connect_service(**limits: float) -> Service:
+    """Return the service that the environment or a profile names, with the `limits` that `Service` takes.
 
     Raises:
-        InvalidServiceSetting: `RECEIVER_URL` or `RECEIVER_KEY` is malformed.
+        InvalidServiceSetting: the URL or the key is malformed.
+        ProfileError: the profile does not exist, or the file cannot be read.
     """
-    key = os.environ.get("RECEIVER_KEY") or os.environ.get("RECEIVER_ADMIN_KEY") or ""
-    return Service(os.environ.get("RECEIVER_URL") or _DEFAULT_URL, key)
+    selection = select_service()
+    return Service(selection.url, selection.key, profile=selection.profile, **limits)
+
+
+def _create_tls_context() -> SSLContext:
+    # Imported late: only calls over TLS need it.
+    from receiver.certificate_authorities import load_system_authorities  # noqa: PLC0415
+
+    context = SSLContext(PROTOCOL_TLS_CLIENT)
+    load_system_authorities(context)
+    return context
 
 
 def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -194,7 +250,7 @@ def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
         yield place, format_literal(errors)
 
 
-def _build_error(response: _Response, problem: Json) -> ApiError:
+def _build_error(response: _Response, problem: Json, profile: str | None) -> ApiError:
     """Return the error for a problem document of the service."""
     detail = (
         str(problem.get("detail") or problem.get("title") or response.status).partition("; see `errors`")[0].rstrip(".")
@@ -202,11 +258,20 @@ def _build_error(response: _Response, problem: Json) -> ApiError:
     retry_time = f"in {response.retry_after:g} s" if response.retry_after else "later"
     match response.status:
         case 401:
-            return ApiError("Missing or invalid API key. Set RECEIVER_KEY to one that is neither revoked nor expired.")
+            if profile is not None:
+                return InvalidKey(
+                    f"The key of the profile {profile} was revoked or has expired. Run `receiver login {profile}`."
+                )
+            return InvalidKey(
+                "Missing or invalid API key. Set RECEIVER_KEY to one that is neither revoked nor expired, or run "
+                "`receiver login`."
+            )
         case 403:
-            return ApiError(f"The key is not allowed to do this: {detail}. Set RECEIVER_KEY to one that is.")
+            remedy = f"Run `receiver login {profile}` with" if profile is not None else "Set RECEIVER_KEY to"
+            return ApiError(f"The key is not allowed to do this: {detail}. {remedy} one that is.")
         case 404:
-            return ApiError(f"{detail}, or the key has no access to its provider.")
+            what, _, suggestion = detail.partition(". ")
+            return ApiError(f"{what}, or the key has no access to its provider.{suggestion and f' {suggestion}.'}")
         case 429:
             return Unavailable(
                 f"Rate limit of the key exceeded. Try again {retry_time}, or use a key with a higher limit."

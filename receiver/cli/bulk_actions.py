@@ -10,9 +10,13 @@ import click
 import orjson
 
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
-from receiver.cli.output import Json, TablePrinter, print_json, print_message, show_progress
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message, show_progress
+from receiver.cli.output import print_json
 from receiver.cli.rendering import print_request
+from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import REQUESTS
+from receiver.cli.unknown_names import report_unknown_names
 
 _MAX_TRIES = 3
 _NONE_MATCH = "no requests match to which this applies"
@@ -85,6 +89,8 @@ def _act_on_matching(service: Service, call: Json, options: BulkOptions) -> None
     preview = _post(service, {**call, "dry_run": True})
     if not options.as_json:
         _print_preview(preview)
+    if not preview["count"]:
+        report_unknown_names(service, call["filter"])
     if options.dry_run or not preview["count"]:
         if options.as_json:
             print_json(preview)

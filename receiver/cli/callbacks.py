@@ -8,11 +8,14 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.output import Json, format_time_ms, print_fields, print_message, print_section, print_text
+from receiver.cli.output import build_status_field, build_time_ms_field, print_fields, print_section, print_text
 from receiver.cli.replay import REPLAYABLE_VERDICTS, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors, format_provider
 from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
+from receiver.domain.status_symbols import StatusKind
 
 
 @click.group()
@@ -24,7 +27,7 @@ def callback() -> None:
 
 
 @callback.command("list")
-@click.option("--provider", help="Only callbacks of this provider.")
+@options.provider("Only callbacks of this provider.")
 @options.account
 @click.option("--verdict", type=click.Choice(VERDICTS), help="Only callbacks with this verdict.")
 @time_range_options("received", "received")
@@ -41,7 +44,7 @@ def list_callbacks(paging: Paging, **filters: Any) -> None:
 
 @callback.command("show")
 @click.argument("callback_id", metavar="ID", type=click.UUID)
-@options.as_json
+@options.table_options
 def show_callback(callback_id: UUID, as_json: bool) -> None:
     """Show a callback as it was received, and its first jobs.
 
@@ -63,7 +66,7 @@ def list_events(paging: Paging, callback_id: UUID) -> None:
 
 @callback.command("explain")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
-@click.option("--provider", help="Without an ID: the newest refused callback of this provider.")
+@options.provider("Without an ID: the newest refused callback of this provider.")
 @options.account
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def explain_callback(callback_id: UUID | None, as_json: bool, **filters: str | None) -> None:
@@ -80,7 +83,7 @@ def explain_callback(callback_id: UUID | None, as_json: bool, **filters: str | N
 
 @callback.command("replay")
 @click.argument("callback_id", metavar="[ID]", type=click.UUID, required=False)
-@click.option("--provider", help="Without an ID: callbacks of this provider.")
+@options.provider("Without an ID: callbacks of this provider.")
 @options.account
 @click.option("--verdict", type=click.Choice(REPLAYABLE_VERDICTS), help="Callbacks with this verdict.")
 @time_range_options("received", "received")
@@ -141,9 +144,9 @@ def _print_explanation(document: Json) -> None:
         {
             "callback": document["id"],
             "provider": format_provider(document),
-            "received": format_time_ms(document["received_at"]),
-            "erased": format_time_ms(document.get("erased_at")),
-            "verdict": document["verdict"],
+            "received": build_time_ms_field(document["received_at"]),
+            "erased": build_time_ms_field(document.get("erased_at")),
+            "verdict": build_status_field(StatusKind.VERDICT, document["verdict"]),
             explanation["part"] or "reason": explanation["message"],
             "errors": "" if explanation["message"] else format_errors(document),
             "jobs": _format_jobs(document),

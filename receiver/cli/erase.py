@@ -7,9 +7,11 @@ from uuid import UUID
 import click
 
 from receiver.cli import options
+from receiver.cli.completion import complete_providers
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.maintenance import open_database
-from receiver.cli.output import print_fields, print_json, print_message, show_progress
+from receiver.cli.messages import print_message, show_progress
+from receiver.cli.output import print_fields, print_json
 from receiver.cli.process_group import stop_on_signals
 from receiver.domain.accounts import join_account
 from receiver.followup.erase import Erasure, Selection
@@ -23,7 +25,11 @@ _MAX_NAMED_REQUESTS = 10
 @click.option(
     "--request", "request_ids", type=click.UUID, multiple=True, metavar="ID", help="This request; repeatable."
 )
-@click.option("--provider", help="The provider of --reference, or only requests to this provider with --metadata.")
+@click.option(
+    "--provider",
+    shell_complete=complete_providers,
+    help="The provider of --reference, or only requests to this provider with --metadata.",
+)
 @options.account
 @click.option("--reference", help="The job with this reference of the provider, and its request.")
 @click.option(

@@ -8,10 +8,13 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.output import Json, print_message, print_section
+from receiver.cli.output import print_section
 from receiver.cli.rendering import print_events, print_job, print_job_with_events
 from receiver.cli.tables import ATTEMPTS, EVENTS, JOBS, format_provider
+from receiver.cli.unknown_names import report_unknown_names
 from receiver.cli.waiting import wait
 from receiver.domain.jobs import JobStatus
 
@@ -31,7 +34,7 @@ job.add_command(wait)
 
 @job.command("list")
 @click.option("--status", type=click.Choice([status.value for status in JobStatus]), help="Only jobs with this status.")
-@click.option("--provider", help="Only jobs of this provider.")
+@options.provider("Only jobs of this provider.")
 @options.account
 @click.option("--reference", help="Only jobs with this reference of the provider.")
 @click.option("--request", "request_id", type=click.UUID, metavar="ID", help="Only jobs of this request.")
@@ -51,9 +54,9 @@ def list_jobs(paging: Paging, **filters: Any) -> None:
 @job.command("show")
 @click.argument("job_id", metavar="[ID]", type=click.UUID, required=False)
 @click.option("--reference", help="Without an ID: the job with this reference of the provider.")
-@click.option("--provider", help="The provider, if several use the same reference.")
+@options.provider("The provider, if several use the same reference.")
 @options.account
-@options.as_json
+@options.table_options
 def show_job(job_id: UUID | None, reference: str | None, as_json: bool, **filters: str | None) -> None:
     """Show a job with its history.
 
@@ -97,7 +100,7 @@ def poll_job(job_id: UUID, reason: str | None, as_json: bool) -> None:
 @click.argument("job_id", metavar="ID", type=click.UUID)
 @click.option("--status", required=True, type=click.Choice(_FINAL_STATUSES), help="The final status.")
 @click.option("--reason", required=True, metavar="TEXT", help="How you know; stored with the event.")
-@options.as_json
+@options.table_options
 def resolve_job(job_id: UUID, status: str, reason: str, as_json: bool) -> None:
     """Set a job's final status manually.
 
@@ -113,6 +116,7 @@ def _find_job(service: Service, filters: Mapping[str, str | None]) -> UUID:
     """Return the id of the only job that matches `filters`, those of the list."""
     items = service.get("jobs", query=filters)["items"]
     if not items:
+        report_unknown_names(service, filters)
         raise ApiError("No job has this reference. If it was never accepted, see `receiver request list`.")
     if len(items) > 1:
         providers = ", ".join(sorted(map(format_provider, items)))

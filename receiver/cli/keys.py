@@ -8,8 +8,10 @@ import orjson
 
 from receiver.cli import options
 from receiver.cli.api import connect_service
+from receiver.cli.completion import complete_providers
+from receiver.cli.messages import print_message
 from receiver.cli.options import FUTURE_TIME, Paging, list_options
-from receiver.cli.output import TablePrinter, print_message
+from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import KEYS
 from receiver.domain.access import Scope
 
@@ -52,7 +54,13 @@ def key() -> None:
     metavar="SCOPES",
     help="submit, read, admin; repeatable.",
 )
-@click.option("--provider", "providers", multiple=True, help="Only for this provider; repeatable.")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    shell_complete=complete_providers,
+    help="Only for this provider; repeatable.",
+)
 @click.option("--per-minute", type=click.IntRange(1), help="The maximum number of calls per minute.")
 @click.option("--expires", "expires_at", type=FUTURE_TIME, metavar="TIME", help="A time, or 90d from now.")
 @options.as_json
@@ -88,7 +96,7 @@ def list_keys(paging: Paging) -> None:
 @key.command("revoke")
 @click.argument("key_id", metavar="ID", type=click.UUID)
 @options.reason
-@options.as_json
+@options.table_options
 def revoke_key(key_id: UUID, reason: str | None, as_json: bool) -> None:
     """Revoke a key permanently. `receiver key list` shows its ID."""
     revoked = connect_service().act("keys", key_id, "revoke", reason=reason)

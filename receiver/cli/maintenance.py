@@ -9,11 +9,17 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from receiver.cli import options
 from receiver.cli.callback_reader import ConfiguredCallbackReader
+from receiver.cli.cells import Column
 from receiver.cli.errors import FAILED, report_errors
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message, show_progress
 from receiver.cli.options import PAST_TIME, DurationParameter
-from receiver.cli.output import Column, Json, TablePrinter, print_fields, print_json, print_message, show_progress
+from receiver.cli.output import print_fields, print_json
 from receiver.cli.process_group import stop_on_signals
+from receiver.cli.table_printer import TablePrinter
+from receiver.cli.terminal import wide_option
 from receiver.domain.audit import Finding, Subject
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
@@ -23,13 +29,13 @@ from receiver.store.database import BATCH_LIMIT_S, Database
 
 _MIN_AGE = timedelta(days=1)
 _FINDINGS = (
-    Column("kind", "kind"),
-    Column("subject", "subject"),
+    Column("kind", "kind", 9),
+    Column("subject", "subject", 8),
     Column("id", "id"),
-    Column("provider", "provider"),
-    Column("fixed", lambda finding: "yes" if finding["fixed"] else "no"),
-    Column("stored", "stored", prose=True),
-    Column("proven", "proven", prose=True),
+    Column("provider", "provider", 4),
+    Column("fixed", lambda finding: "yes" if finding["fixed"] else "no", 5),
+    Column("stored", "stored", 7, prose=True),
+    Column("proven", "proven", 6, prose=True),
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -37,7 +43,8 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 
 @click.command()
 @click.option("--fix", is_flag=True, help="Store the proven values.")
-@click.option("--provider", help="Only data of this provider.")
+@options.provider("Only data of this provider.")
+@wide_option
 @as_json
 def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     """Check stored statuses against their events.

@@ -9,10 +9,13 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message, show_progress
 from receiver.cli.options import Paging, list_options, time_range_options
-from receiver.cli.output import Json, format_time, print_fields, print_json, print_message, print_section, show_progress
+from receiver.cli.output import build_status_field, build_time_field, print_fields, print_json, print_section
 from receiver.cli.tables import ACTIONS, ATTEMPTS, NOTIFICATIONS, format_provider
 from receiver.domain.notifications import NotificationStatus
+from receiver.domain.status_symbols import StatusKind
 
 _PAGE_SIZE = 500
 _STATUS_ADVICE = {
@@ -37,7 +40,7 @@ def _filter_options(command: Any) -> Any:
         type=click.Choice([status.value for status in NotificationStatus]),
         help="Only notifications with this status.",
     )
-    add_provider = click.option("--provider", help="Only about requests to this provider.")
+    add_provider = options.provider("Only about requests to this provider.")
     add_request = click.option(
         "--request", "request_id", type=click.UUID, metavar="ID", help="Only about this request."
     )
@@ -57,7 +60,7 @@ def list_notifications(paging: Paging, **filters: Any) -> None:
 
 @notification.command("show")
 @click.argument("notification_id", metavar="ID", type=click.UUID)
-@options.as_json
+@options.table_options
 def show_notification(notification_id: UUID, as_json: bool) -> None:
     """Show a notification with its attempts and operators' actions."""
     options.print_result(connect_service().get("notifications", notification_id), as_json, _print_notification)
@@ -69,7 +72,7 @@ def show_notification(notification_id: UUID, as_json: bool) -> None:
 @click.option("--url", metavar="URL", help="Only notifications to this URL.")
 @click.option("--dry-run", is_flag=True, help="Only count the notifications.")
 @options.reason
-@options.as_json
+@options.table_options
 def resend_notification(
     notification_id: UUID | None, url: str | None, dry_run: bool, reason: str | None, as_json: bool, **filters: Any
 ) -> None:
@@ -145,7 +148,7 @@ def _print_state(document: Json) -> None:
     print_fields(
         {
             "paused": "yes" if document["paused"] else "no",
-            "since": format_time(document["paused_at"]),
+            "since": build_time_field(document["paused_at"]),
             "reason": document["pause_reason"],
         }
     )
@@ -156,15 +159,15 @@ def _print_notification(document: Json) -> None:
         {
             "notification": document["id"],
             "type": document["type"],
-            "status": document["status"],
+            "status": build_status_field(StatusKind.NOTIFICATION, document["status"]),
             "detail": document["detail"],
             "URL": document["url"],
             "request": document["request_id"],
             "provider": format_provider(document),
             "jobs": ", ".join(document["job_ids"]),
-            "created": format_time(document["created_at"]),
-            "next attempt": format_time(document["next_attempt_at"]),
-            "finished": format_time(document["finished_at"]),
+            "created": build_time_field(document["created_at"]),
+            "next attempt": build_time_field(document["next_attempt_at"]),
+            "finished": build_time_field(document["finished_at"]),
             "body": document["body"],
         }
     )

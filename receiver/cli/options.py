@@ -5,14 +5,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import click
 
 from receiver.cli.api import connect_service
-from receiver.cli.output import Column, TablePrinter, print_json, print_message
+from receiver.cli.cells import Column
+from receiver.cli.completion import complete_accounts, complete_providers
+from receiver.cli.messages import print_message
+from receiver.cli.output import print_json
+from receiver.cli.table_printer import TablePrinter
+from receiver.cli.terminal import wide_option
+from receiver.cli.unknown_names import report_unknown_names
 
 P = ParamSpec("P")
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _PAGE_SIZE, _MAX_PAGE_SIZE = 50, 500
 _DURATION = re.compile(r"(\d{1,6})([smhdw])", re.ASCII)
@@ -74,8 +81,22 @@ class PairParameter(click.ParamType[tuple[str, str]]):
         return key, text
 
 
-account = click.option("--account", metavar="NAME", help="Only this account of the provider.")
+def provider(help_text: str) -> Callable[[CommandT], CommandT]:
+    """Return the option `--provider`, which is completed with the names of the service's providers."""
+    return click.option("--provider", shell_complete=complete_providers, help=help_text)
+
+
+account = click.option(
+    "--account", metavar="NAME", shell_complete=complete_accounts, help="Only this account of the provider."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON document.")
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options `--json` and `--wide` to a command that prints tables."""
+    return wide_option(as_json(command))
+
+
 reason = click.option("--reason", help="The reason; stored with the action.")
 
 
@@ -128,7 +149,8 @@ class Paging:
         if self.show_all and self.limit:
             raise click.UsageError("--all shows the whole list. Omit --limit.")
         size = _MAX_PAGE_SIZE if self.show_all else self.limit or _PAGE_SIZE
-        pages = connect_service().pages(*path.split("/"), query={**filters, "limit": size, "cursor": self.cursor})
+        service = connect_service()
+        pages = service.pages(*path.split("/"), query={**filters, "limit": size, "cursor": self.cursor})
         if self.as_json:
             document = next(pages)
             if self.show_all:
@@ -146,6 +168,7 @@ class Paging:
                 break
         if not count:
             print_message("no items found")
+            report_unknown_names(service, filters)
 
 
 def list_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -156,7 +179,7 @@ def list_options(command: Callable[..., None]) -> Callable[..., None]:
     )
     @click.option("--cursor", help="Continue where the previous page ended.")
     @click.option("--all", "show_all", is_flag=True, help="Show all items.")
-    @as_json
+    @table_options
     @wraps(command)
     def wrapped(limit: int | None, cursor: str | None, show_all: bool, as_json: bool, **filters: Any) -> None:
         command(Paging(limit, cursor, show_all, as_json), **filters)

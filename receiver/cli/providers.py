@@ -4,11 +4,16 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import connect_service
+from receiver.cli.completion import complete_accounts, complete_providers
 from receiver.cli.lazy import LazyCommand, LazyGroup
-from receiver.cli.output import TablePrinter
+from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import PROVIDERS
 
-_account = click.option("--account", help="Only this account; by default the provider and all its accounts.")
+_account = click.option(
+    "--account",
+    shell_complete=complete_accounts,
+    help="Only this account; by default the provider and all its accounts.",
+)
 
 
 @click.group(
@@ -26,9 +31,9 @@ def provider() -> None:
 
 
 @provider.command("list")
-@click.option("--provider", help="Only this provider and its accounts.")
+@options.provider("Only this provider and its accounts.")
 @options.account
-@options.as_json
+@options.table_options
 def list_providers(provider: str | None, account: str | None, as_json: bool) -> None:
     """List providers and what needs attention.
 
@@ -44,10 +49,10 @@ def list_providers(provider: str | None, account: str | None, as_json: bool) -> 
 
 
 @provider.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_providers)
 @_account
 @options.reason
-@options.as_json
+@options.table_options
 def pause_provider(name: str, account: str | None, reason: str | None, as_json: bool) -> None:
     """Stop sending requests to a provider.
 
@@ -59,10 +64,10 @@ def pause_provider(name: str, account: str | None, reason: str | None, as_json: 
 
 
 @provider.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_providers)
 @_account
 @options.reason
-@options.as_json
+@options.table_options
 def resume_provider(name: str, account: str | None, reason: str | None, as_json: bool) -> None:
     """Resume sending requests to a provider."""
     _act(name, "resume", account, reason, as_json=as_json)

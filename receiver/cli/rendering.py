@@ -2,8 +2,10 @@
 
 import click
 
-from receiver.cli.output import Json, format_time, print_fields, print_section, print_text
+from receiver.cli.formats import Json
+from receiver.cli.output import build_status_field, build_time_field, print_fields, print_section, print_text
 from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
+from receiver.domain.status_symbols import StatusKind
 
 _MAX_BODY_CHARS = 2_000
 _REQUEST_STATUS_ADVICE = {
@@ -34,20 +36,20 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
     print_fields(
         {
             "request": document["id"],
-            "status": document["status"],
+            "status": build_status_field(StatusKind.REQUEST, document["status"]),
             "detail": document["detail"],
             "provider": format_provider(document),
             "operation": document["operation"],
-            "created": format_time(document["created_at"]),
-            "due": "" if document["finished_at"] else format_time(document["due_at"]),
-            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
-            "finished": format_time(document["finished_at"]),
+            "created": build_time_field(document["created_at"]),
+            "due": "" if document["finished_at"] else build_time_field(document["due_at"]),
+            "deadline": "" if document["finished_at"] else build_time_field(document["deadline_at"]),
+            "finished": build_time_field(document["finished_at"]),
             "priority": document["priority"],
             "notify URL": document["notify_url"],
             "notified of": ", ".join(document["notify_events"] or ()),
             "metadata": document["metadata"],
             "payload": document["payload"],
-            "erased": format_time(document.get("erased_at")),
+            "erased": build_time_field(document.get("erased_at")),
         }
     )
     if document["status"] in _REQUEST_STATUS_ADVICE:
@@ -77,14 +79,14 @@ def print_job(document: Json) -> None:
     print_fields(
         {
             "job": document["id"],
-            "status": document["status"],
-            "flags": format_flags(document),
+            "status": build_status_field(StatusKind.JOB, document["status"]),
+            "flags": build_status_field(StatusKind.FLAG, format_flags(document)),
             "provider": format_provider(document),
             "reference": document["reference"],
             "request": document["request_id"],
-            "accepted": format_time(document["accepted_at"]),
-            "finished": format_time(document["finished_at"]),
-            "deadline": "" if document["finished_at"] else format_time(document["deadline_at"]),
+            "accepted": build_time_field(document["accepted_at"]),
+            "finished": build_time_field(document["finished_at"]),
+            "deadline": "" if document["finished_at"] else build_time_field(document["deadline_at"]),
         }
     )
     for advice in (

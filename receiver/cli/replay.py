@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
-from receiver.cli.output import Json, print_fields, print_json, print_message, show_progress
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message, show_progress
+from receiver.cli.output import print_fields, print_json
 from receiver.domain.callbacks import VERDICTS
 
 REPLAYABLE_VERDICTS = [verdict for verdict in VERDICTS if verdict != "duplicate"]

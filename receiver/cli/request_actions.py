@@ -9,6 +9,7 @@ import click
 
 from receiver.cli import options
 from receiver.cli.bulk_actions import BulkOptions, RequestSelection, act_on_selection
+from receiver.cli.completion import complete_operations
 from receiver.domain.bulk_actions import BulkActionKind
 
 _FILTERS = ("provider", "account", "operation", "created_from", "created_to")
@@ -28,9 +29,9 @@ def filter_options(command: Command) -> Command:
             help="Only requests with this metadata; repeatable.",
         ),
         options.time_range_options("created", "created"),
-        click.option("--operation", help="Only requests with this operation."),
+        click.option("--operation", shell_complete=complete_operations, help="Only requests with this operation."),
         options.account,
-        click.option("--provider", help="Only requests to this provider."),
+        options.provider("Only requests to this provider."),
     ):
         command = option(command)
     return command
@@ -43,7 +44,7 @@ def _selection_options(command: Command) -> Command:
     @filter_options
     @click.option("--dry-run", is_flag=True, help="Only show which requests the options select.")
     @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-    @options.as_json
+    @options.table_options
     @wraps(command)
     def wrapped(
         ids: Sequence[UUID],

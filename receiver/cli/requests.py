@@ -65,7 +65,7 @@ def list_requests(paging: Paging, metadata: tuple[tuple[str, str], ...], **filte
 
 @request.command("show")
 @click.argument("request_id", metavar="ID", type=click.UUID)
-@options.as_json
+@options.table_options
 def show_request(request_id: UUID, as_json: bool) -> None:
     """Show a request with its attempts, jobs and operators' actions.
 

@@ -16,10 +16,12 @@ from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 from receiver.cli.processes import WEB, WORKER, run_process
 from receiver.devtools.embedded import EmbeddedPostgres
-from receiver.logs import configure_logs
+from receiver.logs import configure_logs, configure_requested_logs, is_json_requested
+from receiver.ports import PortUnavailable, check_port
 from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.migrate import migrate as apply_migrations
 
+_HOST = "127.0.0.1"
 _MAX_PRINTED_URLS = 20
 
 
@@ -48,16 +50,18 @@ def serve() -> None:
     Runs Postgres, the migrations, web and worker in the foreground until it is stopped. Postgres is an embedded one
     unless DATABASE_URL is set; its DATABASE_URL is printed for other commands, such as audit.
     """
+    configure_requested_logs(os.environ)
     with report_errors(), _exit_normally_on_signals():
         settings = load_settings(os.environ)
-        configure_logs(settings.log_level, settings.log_format)
+        _configure_logs(settings)
+        _check_ports(settings)
         with _provide_database(settings) as dsn, ProcessGroup() as processes:
             apply_migrations(dsn)
             key = settings.admin_key or secrets.token_urlsafe(32)
             secret_keys = ",".join(settings.secret_keys) or secrets.token_urlsafe(32)
             variables = {"DATABASE_URL": dsn, "RECEIVER_ADMIN_KEY": key, "RECEIVER_SECRET_KEY": secret_keys}
             environ = {**os.environ, **variables}
-            processes.start("web", [*WEB, "--bind", f"127.0.0.1:{settings.port}"], environ)
+            processes.start("web", [*WEB, "--bind", f"{_HOST}:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
             _print_urls(settings, dsn, key)
             _pass_on_hangup(processes)
@@ -70,6 +74,7 @@ def web() -> None:
 
     Serves the callback endpoint, /v1, /docs and /metrics.
     """
+    configure_requested_logs(os.environ)
     with report_errors(), _exit_normally_on_signals():
         run_process(WEB)
 
@@ -80,6 +85,7 @@ def worker() -> None:
 
     Sends requests, polls jobs without a final status, and enforces deadlines.
     """
+    configure_requested_logs(os.environ)
     with report_errors(), _exit_normally_on_signals():
         run_process(WORKER)
 
@@ -87,11 +93,30 @@ def worker() -> None:
 @click.command()
 def migrate() -> None:
     """Migrate the database to the current schema."""
+    configure_requested_logs(os.environ)
     with report_errors(), stop_on_signals():
         settings = load_settings(os.environ, required=DATABASE_VARIABLES)
-        configure_logs(settings.log_level, settings.log_format)
+        _configure_logs(settings)
         applied = apply_migrations(settings.dsn)
         click.echo(f"applied: {', '.join(applied)}" if applied else "nothing to apply", err=True)
+
+
+def _configure_logs(settings: Settings) -> None:
+    """Write logs to stderr, among messages for people unless JSON is requested."""
+    configure_logs(settings.log_level, settings.log_format, captures_stderr=is_json_requested(os.environ))
+
+
+def _check_ports(settings: Settings) -> None:
+    """Check the ports of web and worker, before a database is started.
+
+    Raises:
+        PortUnavailable: a port is in use, or may not be used.
+    """
+    check_port("PORT", _HOST, settings.port)
+    if settings.metrics_port == settings.port:
+        raise PortUnavailable("RECEIVER_METRICS_PORT: Must differ from PORT.")
+    if settings.metrics_port is not None:
+        check_port("RECEIVER_METRICS_PORT", "0.0.0.0", settings.metrics_port)  # noqa: S104  # where the worker listens
 
 
 def _pass_on_hangup(processes: ProcessGroup) -> None:
@@ -126,17 +151,19 @@ def _provide_database(settings: Settings) -> Iterator[str]:
 
 
 def _print_urls(settings: Settings, dsn: str, key: str) -> None:
+    """Print what a developer needs: among the logs, unless these are JSON, in which nothing secret may be."""
+    is_text = not is_json_requested(os.environ)
     if settings.database_url is None:
-        click.echo(f"DATABASE_URL={shlex.quote(dsn)}  (embedded; for `receiver audit` and others)", err=True)
-    click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=True)
+        click.echo(f"DATABASE_URL={shlex.quote(dsn)}  (embedded; for `receiver audit` and others)", err=is_text)
+    click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=is_text)
     if settings.admin_key is None:
-        click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=True)
+        click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=is_text)
     for name in list(settings.providers)[:_MAX_PRINTED_URLS]:
-        click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=True)
+        click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=is_text)
     if len(settings.providers) > _MAX_PRINTED_URLS:
-        click.echo("`receiver provider check --offline` prints the callback URLs of all accounts", err=True)
+        click.echo("`receiver provider check --offline` prints the callback URLs of all accounts", err=is_text)
     if not settings.providers:
-        click.echo("no provider is configured; add one to receiver.toml", err=True)
+        click.echo("no provider is configured; add one to receiver.toml", err=is_text)
 
 
 @contextmanager

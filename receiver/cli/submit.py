@@ -12,7 +12,10 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
-from receiver.cli.output import Json, print_json, print_message, show_progress
+from receiver.cli.completion import complete_accounts, complete_operations, complete_providers
+from receiver.cli.formats import Json
+from receiver.cli.messages import print_message, show_progress
+from receiver.cli.output import print_json
 from receiver.cli.rendering import print_request
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, MAX_BATCH_SIZE
@@ -47,7 +50,9 @@ class _Submission(NamedTuple):
     text: str
 
 
-account_option = click.option("--account", help="The account at the provider, of those in the configuration.")
+account_option = click.option(
+    "--account", shell_complete=complete_accounts, help="The account at the provider, of those in the configuration."
+)
 metadata_option = click.option(
     "--metadata", multiple=True, type=options.PairParameter(), metavar="KEY=VALUE", help="Your own data; repeatable."
 )
@@ -69,8 +74,8 @@ def notify_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@click.argument("provider")
-@click.argument("operation")
+@click.argument("provider", shell_complete=complete_providers)
+@click.argument("operation", shell_complete=complete_operations)
 @account_option
 @click.option(
     "--payload", type=PayloadParameter(), default="{}", metavar="JSON|@FILE|-", help="The input of the operation."

@@ -1,8 +1,10 @@
-"""The columns of all tables that commands print."""
+"""The columns of all tables that commands print, each with its importance where there is no room for all."""
 
 from receiver.cli.api import flatten_errors
-from receiver.cli.output import Column, Json, format_time, format_time_ms, make_time_formatter
+from receiver.cli.cells import Column
+from receiver.cli.formats import Json, format_time, format_time_ms
 from receiver.domain.accounts import join_account
+from receiver.domain.status_symbols import StatusKind
 
 _ATTENTION_KINDS = (
     "unconfigured",
@@ -76,93 +78,93 @@ def _format_last_response(notification: Json) -> str:
 
 REQUESTS = (
     Column("id", "id"),
-    Column("status", "status"),
-    Column("provider", format_provider),
-    Column("operation", "operation"),
-    Column("created", make_time_formatter("created_at")),
-    Column("finished", make_time_formatter("finished_at")),
-    Column("detail", "detail", prose=True),
+    Column("status", "status", status=StatusKind.REQUEST),
+    Column("provider", format_provider, 8),
+    Column("operation", "operation", 6),
+    Column("created", "created_at", 7, time=format_time),
+    Column("finished", "finished_at", 4, time=format_time),
+    Column("detail", "detail", 5, prose=True),
 )
 ATTEMPTS = (
     Column("number", "number"),
-    Column("started", lambda attempt: format_time_ms(attempt["started_at"])),
-    Column("finished", lambda attempt: format_time_ms(attempt["finished_at"])),
-    Column("response", "response_status"),
-    Column("error", "error", prose=True),
+    Column("started", "started_at", 9, time=format_time_ms),
+    Column("finished", "finished_at", 6, time=format_time_ms),
+    Column("response", "response_status", 8),
+    Column("error", "error", 7, prose=True),
 )
 ACTIONS = (
-    Column("time", make_time_formatter("at")),
-    Column("actor", "actor"),
+    Column("time", "at", time=format_time),
+    Column("actor", "actor", 8),
     Column("action", "action"),
-    Column("reason", "reason", prose=True),
+    Column("reason", "reason", 9, prose=True),
 )
 JOBS = (
     Column("id", "id"),
-    Column("status", "status"),
-    Column("provider", format_provider),
-    Column("accepted", make_time_formatter("accepted_at")),
-    Column("finished", make_time_formatter("finished_at")),
-    Column("flags", format_flags),
-    Column("reference", "reference"),
+    Column("status", "status", status=StatusKind.JOB),
+    Column("provider", format_provider, 5),
+    Column("accepted", "accepted_at", 6, time=format_time),
+    Column("finished", "finished_at", 4, time=format_time),
+    Column("flags", format_flags, 7, status=StatusKind.FLAG),
+    Column("reference", "reference", 8),
 )
 EVENTS = (
-    Column("received", lambda event: format_time_ms(event["received_at"])),
-    Column("source", "source"),
-    Column("status", "status"),
-    Column("effect", "effect"),
-    Column("provider status", _format_provider_status),
-    Column("detail", "detail", prose=True),
-    Column("actor", "actor"),
+    Column("received", "received_at", time=format_time_ms),
+    Column("source", "source", 8),
+    Column("status", "status", status=StatusKind.JOB),
+    Column("effect", "effect", 9, status=StatusKind.EFFECT),
+    Column("provider status", _format_provider_status, 7),
+    Column("detail", "detail", 6, prose=True),
+    Column("actor", "actor", 5),
 )
 EVENTS_OF_CALLBACK = (
-    Column("position", "position"),
+    Column("position", "position", 5),
     Column("job", "job_id"),
-    Column("status", "status"),
-    Column("provider status", _format_provider_status),
-    Column("reference", "reference"),
-    Column("detail", "detail", prose=True),
+    Column("status", "status", status=StatusKind.JOB),
+    Column("provider status", _format_provider_status, 8),
+    Column("reference", "reference", 7),
+    Column("detail", "detail", 6, prose=True),
 )
 CALLBACKS_OF_JOB = (
-    Column("received", lambda event: format_time_ms(event["received_at"])),
+    Column("received", "received_at", time=format_time_ms),
     Column("id", "callback_id"),
 )
 CALLBACKS = (
     Column("id", "id"),
-    Column("received", make_time_formatter("received_at")),
-    Column("verdict", "verdict"),
-    Column("provider", format_provider),
-    Column("errors", format_errors, prose=True),
+    Column("received", "received_at", 9, time=format_time),
+    Column("verdict", "verdict", status=StatusKind.VERDICT),
+    Column("provider", format_provider, 8),
+    Column("errors", format_errors, 7, prose=True),
 )
 NOTIFICATIONS = (
     Column("id", "id"),
-    Column("status", "status"),
-    Column("type", "type"),
-    Column("created", make_time_formatter("created_at")),
-    Column("attempts", "attempt_count"),
-    Column("response", _format_last_response, prose=True),
-    Column("next attempt", make_time_formatter("next_attempt_at")),
-    Column("URL", "url", prose=True),
+    Column("status", "status", status=StatusKind.NOTIFICATION),
+    Column("type", "type", 8),
+    Column("created", "created_at", 7, time=format_time),
+    Column("attempts", "attempt_count", 4),
+    Column("response", _format_last_response, 5, prose=True),
+    Column("next attempt", "next_attempt_at", 3, time=format_time),
+    Column("URL", "url", 6, prose=True),
 )
 PROVIDERS = (
     Column("name", lambda provider: join_account(provider["name"], provider.get("account"))),
-    Column("state", _format_state),
-    Column("attention", _format_attention, prose=True, style="yellow"),
-    Column("last callback", make_time_formatter("last_callback_at")),
-    Column("missing callbacks", _format_missing_callbacks),
-    Column("callback URL", "callback_url"),
-    Column("pause reason", "pause_reason", prose=True),
-    Column("limits", _format_limits, prose=True, style="yellow"),
+    Column("state", _format_state, status=StatusKind.PROVIDER),
+    Column("attention", _format_attention, 9, prose=True, color="yellow"),
+    Column("last callback", "last_callback_at", 7, time=format_time),
+    Column("missing callbacks", _format_missing_callbacks, 6),
+    Column("callback URL", "callback_url", 3),
+    Column("pause reason", "pause_reason", 5, prose=True),
+    Column("limits", _format_limits, 8, prose=True, color="yellow"),
 )
 KEYS = (
     Column("id", "id"),
-    Column("client", "client"),
-    Column("name", "name"),
-    Column("prefix", "prefix"),
-    Column("scopes", lambda key: ", ".join(key["scopes"])),
-    Column("providers", _format_key_providers, prose=True),
-    Column("per minute", "per_minute"),
-    Column("created", make_time_formatter("created_at")),
-    Column("expires", make_time_formatter("expires_at")),
-    Column("revoked", make_time_formatter("revoked_at")),
-    Column("last used", make_time_formatter("last_used_at")),
+    Column("client", "client", 5),
+    Column("name", "name", 9),
+    Column("prefix", "prefix", 4),
+    Column("scopes", lambda key: ", ".join(key["scopes"]), 8),
+    Column("providers", _format_key_providers, 3, prose=True),
+    Column("per minute", "per_minute", 1),
+    Column("created", "created_at", 2, time=format_time),
+    Column("expires", "expires_at", 6, time=format_time),
+    Column("revoked", "revoked_at", 7, time=format_time),
+    Column("last used", "last_used_at", 5, time=format_time),
 )

@@ -8,8 +8,15 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import Service, Unavailable, connect_service
-from receiver.cli.output import Column, Json, TablePrinter, format_time_ms, print_json, print_message
+from receiver.cli.cells import Column, format_clock_time
+from receiver.cli.formats import Json, format_time_ms
+from receiver.cli.messages import print_message
+from receiver.cli.output import print_json
+from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import format_provider
+from receiver.cli.terminal import wide_option
+from receiver.cli.unknown_names import report_unknown_names
+from receiver.domain.status_symbols import StatusKind
 from receiver.domain.tail import KINDS
 
 _LONG_POLL_S = 30
@@ -22,25 +29,31 @@ def _format_note(change: Json) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _get_status_kind(change: Json) -> StatusKind:
+    return _STATUS_KINDS[change["kind"]]
+
+
+_STATUS_KINDS = {"request": StatusKind.REQUEST, "callback": StatusKind.VERDICT, "job": StatusKind.JOB}
 _COLUMNS = (
-    Column("time", lambda change: format_time_ms(change["at"])),
-    Column("kind", "kind"),
-    Column("status", "status"),
-    Column("provider", format_provider),
+    Column("time", "at", 9, time=format_time_ms),
+    Column("kind", "kind", 8),
+    Column("status", "status", status=_get_status_kind),
+    Column("provider", format_provider, 6),
     Column("id", "id"),
-    Column("reference", "reference"),
-    Column("note", _format_note, prose=True),
+    Column("reference", "reference", 7),
+    Column("note", _format_note, 5, prose=True),
 )
 
 
 @click.command()
 @click.option("--kind", type=click.Choice(KINDS), help="Only changes of this kind.")
-@click.option("--provider", help="Only changes of this provider.")
+@options.provider("Only changes of this provider.")
 @options.account
 @click.option("--reference", help="Only jobs with this reference, and the callbacks about them.")
 @click.option(
     "--request", "request_id", type=click.UUID, metavar="ID", help="Only this request, its jobs and callbacks."
 )
+@wide_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def tail(as_json: bool, **query: str | UUID | None) -> None:
     """Follow requests, callbacks and jobs.
@@ -52,8 +65,9 @@ def tail(as_json: bool, **query: str | UUID | None) -> None:
 
     Example: receiver tail --provider acme --kind job --json
     """
-    table = TablePrinter(_COLUMNS)
-    for page in _follow(connect_service(), query):
+    table, service = TablePrinter(_COLUMNS, shorten_time=format_clock_time), connect_service()
+    report_unknown_names(service, query)
+    for page in _follow(service, query):
         if page["has_gap"]:
             print_message("too many changes, or too long ago: some are left out here")
         if as_json:

@@ -5,13 +5,14 @@ from typing import Any
 import click
 
 from receiver.cli import options
-from receiver.cli.output import print_message
+from receiver.cli.completion import complete_providers
+from receiver.cli.messages import print_message
 from receiver.cli.rendering import print_job_with_events
 from receiver.cli.submit import account_option, metadata_option, notify_options, post_idempotently
 
 
 @click.command()
-@click.argument("provider")
+@click.argument("provider", shell_complete=complete_providers)
 @click.argument("reference")
 @account_option
 @metadata_option
@@ -28,7 +29,7 @@ from receiver.cli.submit import account_option, metadata_option, notify_options,
     callback=options.check_header_value,
     help="Repeating the command with the same KEY prints the same job.",
 )
-@options.as_json
+@options.table_options
 def track(idempotency_key: str | None, as_json: bool, **params: Any) -> None:
     """Track the job of a request that you sent to the provider yourself.
 

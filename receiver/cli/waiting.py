@@ -10,7 +10,10 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import Service, Unavailable, connect_service
-from receiver.cli.output import Json, TablePrinter, format_literal, print_json, print_message, show_progress
+from receiver.cli.formats import Json, format_literal
+from receiver.cli.messages import print_message, show_progress
+from receiver.cli.output import print_json
+from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import JOBS
 
 _LONG_POLL_S = 30
@@ -31,7 +34,7 @@ _SUCCESSFUL_REQUEST_STATUSES = frozenset({"accepted", "completed"})
     metavar="SECONDS",
     help="The maximum wait; by default the jobs' deadline.",
 )
-@options.as_json
+@options.table_options
 def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None, as_json: bool) -> None:
     """Wait until jobs are final.
 

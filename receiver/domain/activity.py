@@ -42,6 +42,21 @@ class ActivityCount:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class ActivityIncrement:
+    """How often something happened to a provider since it was last counted; see `ActivityCount`.
+
+    Of jobs, `bucket` is that of the seconds from acceptance to the final status, and `seconds` is their sum; else 0.
+    """
+
+    provider: str
+    kind: ActivityKind
+    outcome: str
+    bucket: int
+    count: int
+    seconds: float
+
+
 def find_bucket(seconds: float) -> int:
     """Return the bucket of a duration."""
     return bisect_right(BUCKET_BOUNDS_S, seconds)

@@ -64,7 +64,7 @@ class Attempt:
 
     `started_at` and `deadline_at` are UTC. `notify`: the request's client wants notifications, by default of the
     request's end, else of the `notify_events`. `overdue` is how many seconds before `started_at` the request became
-    due.
+    due. `traceparent` is that of the request, see `receiver.domain.tracing`.
     """
 
     id: UUID
@@ -79,6 +79,7 @@ class Attempt:
     notify: bool = False
     notify_events: Sequence[str] | None = None
     overdue: float = 0.0
+    traceparent: str | None = None
 
 
 @record(frozen=True, slots=True)

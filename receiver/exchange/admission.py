@@ -89,6 +89,11 @@ class Admission:
         return self._rate_meter.per_second * self._workers
 
     @property
+    def waiting_count(self) -> int:
+        """How many exchanges wait for others to end."""
+        return self._waiting
+
+    @property
     def is_idle(self) -> bool:
         """Whether no exchange is in flight or waits."""
         return not self.in_flight and not self._waiting

@@ -6,7 +6,7 @@ held during an exchange. Completed exchanges are interpreted and recorded in bat
 
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -24,12 +24,13 @@ from receiver.exchange.channels import Channel, Channels
 from receiver.exchange.credentials import record_refusals
 from receiver.exchange.rate_limiter import MAX_RESIDENT_PROVIDERS
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Permit, Recordable, UpdateT, WorkT
+from receiver.logs import is_debug
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
 from receiver.store.clock import Clock
 from receiver.store.connections import Connection, transaction
 from receiver.store.database import Database
-from receiver.store.group_commit import Batch, GroupCommit, QueueFull
+from receiver.store.group_commit import Batch, CommitStats, GroupCommit, QueueFull
 from receiver.store.limits import ProviderCapacity
 
 _BUSY_INTERVAL_S = 0.02
@@ -83,6 +84,10 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
         """Return the providers with due work, each with whether the work must take slots whatever is configured."""
 
     @abstractmethod
+    def describe(self, work: WorkT) -> Mapping[str, Any]:
+        """Return the ids of work, for the log."""
+
+    @abstractmethod
     def claim(
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[WorkT]:
@@ -117,18 +122,23 @@ class ExchangeTask(ABC, Generic[WorkT, UpdateT]):
 
         By default nothing: the lease expires, and the work is claimed again.
         """
-        _log.warning(f"{self.name}.record_failed", provider=work.provider, error=str(error))
+        _log.warning(f"{self.name}.record_failed", provider=work.provider, **self.describe(work), error=str(error))
         return None
 
 
 class ExchangeObserver(Generic[WorkT, UpdateT]):
     """Observes the exchanges of a loop; this one does nothing."""
 
-    def time_exchange(self, work: WorkT, admission: AbstractContextManager[None]) -> AbstractContextManager[None]:
+    def time_exchange(
+        self, work: WorkT, outgoing: OutgoingRequest, admission: AbstractContextManager[None]
+    ) -> AbstractContextManager[None]:
         """Return a context around `admission`, within which the exchange takes place."""
         return admission
 
-    def on_record(self, work: WorkT, result: ExchangeResult[UpdateT]) -> None:
+    def on_claim(self, count: int, seconds: float) -> None:
+        """Observe a claim of so many exchanges, which took so many seconds."""
+
+    def on_record(self, exchange: CompletedExchange[WorkT], result: ExchangeResult[UpdateT]) -> None:
         """Observe a result that is committed."""
 
 
@@ -215,6 +225,16 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         self._batch: Batch[Recordable[WorkT, UpdateT], ExchangeResult[UpdateT]] | None = None
         self._batch_exchanges: list[tuple[int, CompletedExchange[WorkT]]] = []
 
+    @property
+    def queue_lengths(self) -> Mapping[str, int]:
+        """How many claimed exchanges have not begun, by provider."""
+        return {name: len(backlog.queue) for name, backlog in self._backlogs.items()}
+
+    @property
+    def commit_stats(self) -> CommitStats:
+        """What was recorded."""
+        return self._recorder.stats
+
     def configure(self, channels: Channels) -> None:
         """Use these channels from now on; exchanges that have been claimed use those of their claim.
 
@@ -255,6 +275,10 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             capacities, self._task.find_due, partial(self._task.claim, leases=self._leases)
         )
         self._task.on_claimed([permit.work for permit in permits])
+        self._observer.on_claim(len(permits), time.monotonic() - claimed_at)
+        if permits and is_debug():
+            counts = Counter(permit.work.provider for permit in permits)
+            _log.debug(f"{self._task.name}.claimed", providers=counts, seconds=round(time.monotonic() - claimed_at, 3))
         for permit in permits:
             backlog = backlogs[permit.work.provider]
             backlog.queue.append(_QueuedExchange(backlog.channel, permit, claimed_at + backlog.max_wait))
@@ -327,10 +351,20 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         if isinstance(composed, NotSent):
             return composed
         admission = channel.admission.admit(queued.begin_by, permit.begin_at, probe=permit.probe)
+        started_at = time.monotonic()
         try:
-            return channel.client.exchange(composed, self._observer.time_exchange(permit.work, admission))
+            outcome = channel.client.exchange(composed, self._observer.time_exchange(permit.work, composed, admission))
         except NotAdmitted as error:
             return NotSent(str(error))
+        if is_debug():
+            self._log_exchange(permit.work, outcome, time.monotonic() - started_at)
+        return outcome
+
+    def _log_exchange(self, work: WorkT, outcome: Outcome, seconds: float) -> None:
+        """Log an exchange; the seconds include the wait for its admission."""
+        result = {"status": outcome.status} if isinstance(outcome, Response) else {"error": outcome.error}
+        fields = {**self._task.describe(work), **result, "seconds": round(seconds, 3)}
+        _log.debug(f"{self._task.name}.completed", provider=work.provider, **fields)
 
     def _enqueue(self, exchange: CompletedExchange[WorkT]) -> None:
         """Queue an exchange to be recorded; its greenlet goes on, and another one observes the whole batch."""
@@ -377,7 +411,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
                 return
 
     def _on_recorded(self, exchange: CompletedExchange[WorkT], result: ExchangeResult[UpdateT]) -> None:
-        self._observer.on_record(exchange.work, result)
+        self._observer.on_record(exchange, result)
         if isinstance(exchange.outcome, Response):
             self._log_problem(exchange.work, exchange.outcome, result)
 
@@ -387,6 +421,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
             _log.warning(
                 f"{self._task.name}.response_unreadable",
                 provider=work.provider,
+                **self._task.describe(work),
                 status=response.status,
                 problem=problem,
             )

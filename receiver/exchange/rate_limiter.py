@@ -63,7 +63,12 @@ ClaimWork = Callable[[Connection, Sequence[ProviderCapacity]], Sequence[WorkT]]
 
 
 class RateLimiter:
-    """The admissions of one process by provider name, kept in step with the limits in the database."""
+    """The admissions of one process by provider name, kept in step with the limits in the database.
+
+    Attributes:
+        circuit_openings: how often this process opened the circuit of a provider, by provider.
+        rate_reductions: how often this process lowered the rate of a provider, by provider.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -73,6 +78,8 @@ class RateLimiter:
         self._used_at: dict[str, float] = {}
         self._latency = LatencyEstimate()
         self._names_with_rows: set[str] = set()
+        self.circuit_openings: Counter[str] = Counter()
+        self.rate_reductions: Counter[str] = Counter()
 
     def configure(self, policies: Mapping[str, LimitPolicy]) -> None:
         """Apply these policies from now on, to the exchanges in flight too.
@@ -188,8 +195,14 @@ class RateLimiter:
             _log.warning("rate_limiter.report_failed", error=str(error))
             return
         for old, new, now in changes:
+            self._count_change(old, new)
             _log_change(old, new, now)
             self._admissions[new.provider].update_limits(new, now)
+
+    @property
+    def admissions(self) -> Mapping[str, Admission]:
+        """The admissions by provider name."""
+        return self._admissions
 
     def stop(self) -> None:
         """Admit no exchange any more."""
@@ -222,6 +235,10 @@ class RateLimiter:
             for name, counts in stats.items()
             if counts.is_degraded or self._admissions[name].limits.is_degraded
         }
+
+    def _count_change(self, old: ProviderLimits, new: ProviderLimits) -> None:
+        self.circuit_openings[new.provider] += _opens_circuit(old, new)
+        self.rate_reductions[new.provider] += _lowers_rate(old, new)
 
     def _claim_slots(
         self, connection: Connection, capacities: Mapping[str, ProviderCapacity], claim_work: ClaimWork[WorkT]
@@ -298,16 +315,24 @@ def _compute_share(admission: Admission, others: OtherWorkerShares | None) -> in
     return compute_share(limit, 1 + others.workers, others.slots) if others else limit
 
 
+def _opens_circuit(old: ProviderLimits, new: ProviderLimits) -> bool:
+    return new.consecutive_openings > old.consecutive_openings
+
+
+def _lowers_rate(old: ProviderLimits, new: ProviderLimits) -> bool:
+    return new.rate is not None and (old.rate is None or new.rate < old.rate)
+
+
 def _log_change(old: ProviderLimits, new: ProviderLimits, now: datetime) -> None:
     """Log the changes of a provider's limits that matter to operators."""
-    if new.consecutive_openings > old.consecutive_openings:
+    if _opens_circuit(old, new):
         seconds = new.closed_for(now)
         _log.error(
             "circuit.opened", provider=new.provider, failures=new.failures, seconds=seconds, remedy=_CIRCUIT_REMEDY
         )
     elif old.consecutive_openings and not new.consecutive_openings:
         _log.warning("circuit.closed", provider=new.provider)
-    if new.rate is not None and (old.rate is None or new.rate < old.rate):
+    if _lowers_rate(old, new):
         _log.warning("rate.lowered", provider=new.provider, per_second=new.rate, held_for=new.closed_for(now))
     elif old.rate is not None and new.rate is None:
         _log.info("rate.recovered", provider=new.provider)

@@ -2,11 +2,10 @@
 
 import ssl
 from functools import cache
-from pathlib import Path
 
-import certifi
 from gevent.ssl import PROTOCOL_TLS_CLIENT, SSLContext
 
+from receiver.certificate_authorities import load_system_authorities
 from receiver.domain.egress import TlsFiles
 from receiver.egress import load_tls_files
 
@@ -37,7 +36,7 @@ def build_tls_context(files: TlsFiles) -> SSLContext:
         return _get_shared_context()
     context = SSLContext(PROTOCOL_TLS_CLIENT)
     if not files.ca_file:
-        _load_system_authorities(context)
+        load_system_authorities(context)
     load_tls_files(context, files)
     return context
 
@@ -54,18 +53,5 @@ def refuses_certificate(error: Exception) -> bool:
 def _get_shared_context() -> SSLContext:
     """Return the context that connections share: building one takes as long as many exchanges."""
     context = SSLContext(PROTOCOL_TLS_CLIENT)
-    _load_system_authorities(context)
+    load_system_authorities(context)
     return context
-
-
-def _load_system_authorities(context: SSLContext) -> None:
-    """Trust the system's certificate authorities, as OpenSSL finds them: see SSL_CERT_FILE and SSL_CERT_DIR."""
-    context.load_default_certs()
-    paths = ssl.get_default_verify_paths()
-    if not paths.cafile and not _has_certificates(paths.capath):
-        context.load_verify_locations(certifi.where())
-
-
-def _has_certificates(directory: str | None) -> bool:
-    """Return whether OpenSSL finds any certificate in a directory, where they are named by a hash."""
-    return directory is not None and any(path.suffix == ".0" for path in Path(directory).iterdir())

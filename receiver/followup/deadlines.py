@@ -12,6 +12,7 @@ from receiver.store.jobs import lock_overdue_jobs
 
 _BATCH_SIZE = 500
 _IDLE_INTERVAL_S = 0.5
+_MAX_LOGGED = 20
 
 _log = structlog.get_logger(__name__)
 
@@ -28,5 +29,5 @@ def mark_overdue_jobs(database: Database) -> float:
             ],
         )
     if jobs:
-        _log.warning("jobs.unresolved", count=len(jobs))
+        _log.warning("jobs.expired", count=len(jobs), jobs=[str(job.id) for job in jobs[:_MAX_LOGGED]])
     return 0.0 if len(jobs) == _BATCH_SIZE else _IDLE_INTERVAL_S

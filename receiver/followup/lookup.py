@@ -4,6 +4,7 @@ What a lookup result means for the request is decided by `receiver.domain.unknow
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -56,9 +57,12 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
         """
         if self._delays_to_resume:
             count = resume_lookups(connection, self._delays_to_resume)
-            _log.info("lookups.resumed", requests=count)
+            _log.info("lookups.resumed", count=count)
             self._delays_to_resume = {}
         return find_due_lookups(connection, capacities)
+
+    def describe(self, work: UnknownRequest) -> Mapping[str, Any]:
+        return {"request": str(work.id)}
 
     def claim(
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
@@ -108,7 +112,7 @@ class LookupTask(ExchangeTask[UnknownRequest, LookupUpdate]):
         accept_known_requests(connection, matched_ids & accepted_ids - updated_ids)
         for update in updates:
             if update.id in updated_ids and update.status is not RequestStatus.UNKNOWN:
-                _log.info("request.settled", request_id=str(update.id), status=update.status)
+                _log.info("request.settled", request=str(update.id), status=update.status)
 
     def _decide(self, exchange: CompletedExchange[UnknownRequest]) -> LookupResult:
         """Decide about an unknown request by the outcome of its lookup."""

@@ -6,6 +6,7 @@ events and the jobs' next polls are derived.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from receiver.domain.backoff import compute_poll_interval, parse_retry_after
@@ -27,6 +28,7 @@ from receiver.store.due_providers import list_providers_with_due_polls
 from receiver.store.jobs import NextPoll, SilentJob, claim_polls, find_due_polls, schedule_polls
 from receiver.store.limits import ProviderCapacity
 
+_MAX_LOGGED = 20
 _LOGGED_CLASSES = frozenset({ResponseClass.READ_BODY, ResponseClass.REJECTED, ResponseClass.DUPLICATE})
 """The classes of responses that are logged if they contain no report; others pass, or are counted elsewhere."""
 
@@ -58,6 +60,9 @@ class PollTask(ExchangeTask[PollBatch, Sequence[NextPoll]]):
 
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_polls(connection, capacities)
+
+    def describe(self, work: PollBatch) -> Mapping[str, Any]:
+        return {"jobs": [str(job.id) for job in work.jobs[:_MAX_LOGGED]]}
 
     def claim(
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]

@@ -25,6 +25,7 @@ from receiver.domain.jobs import EventSource, JobEvent, JobStatus, StatusReport,
 from receiver.domain.records import record
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.request_hints import reconcile_hinted
+from receiver.logs import is_debug
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import MalformedCallback, ParsedItem
 from receiver.reconcile import reconcile
@@ -44,6 +45,7 @@ SLICE_SIZE = 500
 MAX_ERRORS = 100
 """The number of invalid items of which the errors are stored."""
 _ITEMS_BETWEEN_PAUSES = 100
+_MAX_LOGGED_JOBS = 20
 
 REUSED_NONCE = "reused_nonce"
 """The failed part of a callback whose nonce was used for another callback."""
@@ -90,8 +92,8 @@ class CallbackBatcher(GroupCommit[VerifiedCallback | ParsedCallback, ParsedCallb
         super().__init__(database, _record_batch, max_waiting=max_waiting, get_size=_get_body_size)
 
 
-def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: float) -> None:
-    """Store a verified callback with its events; return when they are committed.
+def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: float) -> ParsedCallback:
+    """Store a verified callback with its events; return both when they are committed.
 
     A callback of which only some items are malformed is accepted: the events of the other items are stored, and the
     errors with them. So are the errors of values that an item goes without, such as a time. A callback that Postgres
@@ -122,12 +124,15 @@ def receive(batcher: CallbackBatcher, verified: VerifiedCallback, *, timeout: fl
         parsed = batcher.commit(replace(malformed, nonces=nonces), timeout=timeout)
     if parsed.reuses_nonce:
         raise InvalidSignature(REUSED_NONCE, "The nonce was used before, for another callback.")
+    if is_debug():
+        _log_recorded(parsed)
     errors = parsed.stored.errors
     if errors is None or parsed.stored.verdict is not Verdict.INVALID:
-        return
-    _log.warning("callback.parse_failed", provider=parsed.stored.provider, callback_id=str(parsed.stored.id))
+        return parsed
+    _log.warning("callback.parse_failed", provider=parsed.stored.provider, callback=str(parsed.stored.id))
     if not parsed.events:
         raise UnreadableCallback(errors)
+    return parsed
 
 
 def parse_callback(verified: VerifiedCallback, pause: Callable[[], None] | None = None) -> ParsedCallback:
@@ -261,6 +266,13 @@ def _commit_in_slices(batcher: CallbackBatcher, parsed: ParsedCallback, timeout:
         if batcher.commit(event_slice, timeout=timeout).reuses_nonce:
             return replace(parsed, reuses_nonce=True)
     return parsed
+
+
+def _log_recorded(parsed: ParsedCallback) -> None:
+    stored, jobs = parsed.stored, [str(event.job_id) for event in parsed.events[:_MAX_LOGGED_JOBS]]
+    _log.debug(
+        "callback.recorded", provider=stored.provider, callback=str(stored.id), verdict=stored.verdict, jobs=jobs
+    )
 
 
 def _get_body_size(item: VerifiedCallback | ParsedCallback) -> int:

@@ -63,12 +63,16 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class RefusedDelivery:
-    """A callback that was refused: the part of it that failed, and the reason as a sentence."""
+    """A callback that was refused: the part of it that failed, and the reason as a sentence.
+
+    `id` is that of the sample, if it is stored as one.
+    """
 
     provider: Provider
     incoming: IncomingCallback
     part: str
     message: str
+    id: UUID = field(default_factory=uuid7)
 
 
 @dataclass(slots=True)
@@ -95,14 +99,19 @@ class _ProviderRefusals:
         before, last_at = self.counts.get(key, (0, at))
         self.counts[key] = (before + number, max(last_at, at))
 
-    def add(self, origin: _Origin, candidate: _Candidate) -> None:
-        """Add a candidate, unless there are too many origins; a plausible one then replaces one that is not."""
+    def add(self, origin: _Origin, candidate: _Candidate) -> bool:
+        """Add a candidate, unless there are too many origins; a plausible one then replaces one that is not.
+
+        Returns:
+            Whether it was added. A later one may still take its place.
+        """
         if origin not in self.candidates and len(self.candidates) >= _MAX_ORIGINS:
             implausible = next((other for other in self.candidates if not other[0]), None)
             if not candidate.is_plausible or implausible is None:
-                return
+                return False
             del self.candidates[implausible]
         self.candidates[origin] = [*self.candidates.get(origin, ())[:1], candidate]
+        return True
 
     @property
     def buffered_bytes(self) -> int:
@@ -122,10 +131,6 @@ class RefusalLog:
         name, incoming, part = delivery.provider.name, delivery.incoming, delivery.part
         refusals, caller = self._providers[name], group_address(incoming.caller_address)
         refusals.count(part if part in OTHER_REASONS else "signature", caller, 1, incoming.received_at)
-        if refusals.log_lines.take(1, time.monotonic()):
-            _log.info("callback.rejected", provider=name, part=part, reason=delivery.message, caller=caller)
-        else:
-            refusals.suppressed += 1
         is_plausible = delivery.provider.require_callbacks().settings.auth.is_plausible(incoming)
         origin = (is_plausible, caller, hash((incoming.method, part, frozenset(incoming.headers))))
         headers, body_bytes = limit_headers(incoming.headers, _MAX_HEADER_BYTES), len(incoming.body)
@@ -135,7 +140,11 @@ class RefusalLog:
             body_bytes > _SMALL_BODY_BYTES and self._buffered_bytes + body_bytes > _MAX_BUFFERED_BYTES
         ):
             delivery = replace(delivery, incoming=replace(delivery.incoming, body=b""))
-        refusals.add(origin, _Candidate(delivery, is_plausible, body_bytes))
+        is_sampled = refusals.add(origin, _Candidate(delivery, is_plausible, body_bytes))
+        if refusals.log_lines.take(1, time.monotonic()):
+            _log_refusal(delivery, is_sampled=is_sampled)
+        else:
+            refusals.suppressed += 1
 
     @property
     def _buffered_bytes(self) -> int:
@@ -170,7 +179,7 @@ class RefusalLog:
             counts += [Refusal(provider, *key, *count) for key, count in refusals.counts.items()]
             refusals.counts = {}
             if refusals.suppressed:
-                _log.info("callback_rejections.suppressed", provider=provider, count=refusals.suppressed)
+                _log.info("callback_refusals.suppressed", provider=provider, count=refusals.suppressed)
                 refusals.suppressed = 0
         return counts
 
@@ -187,6 +196,17 @@ class RefusalLog:
         return [sample for sample in samples if self._written_bytes.take(_summarize(sample).size, now)]
 
 
+def _log_refusal(delivery: RefusedDelivery, *, is_sampled: bool) -> None:
+    _log.info(
+        "handshake.answered" if delivery.part == KEPT_HANDSHAKE else "callback.refused",
+        provider=delivery.provider.name,
+        part=delivery.part,
+        reason=delivery.message,
+        caller=delivery.incoming.caller_address,
+        callback=str(delivery.id) if is_sampled else None,
+    )
+
+
 def _build_sample(candidate: _Candidate) -> RefusedCallback:
     """Return the row of a candidate, without the secrets in it."""
     delivery = candidate.delivery
@@ -196,7 +216,7 @@ def _build_sample(candidate: _Candidate) -> RefusedCallback:
         errors[NOT_STORED] = [f"Not stored: {candidate.body_bytes} bytes."]
     form = sha256(" ".join([redacted.method, part, *sorted(redacted.headers)]).encode(errors="replace")).hexdigest()
     return RefusedCallback(
-        id=uuid7(),
+        id=delivery.id,
         identity=derive_id(delivery.provider.name.encode(), redacted.body),
         provider=delivery.provider.name,
         received_at=redacted.received_at,

@@ -38,9 +38,7 @@ def reconcile_hinted(connection: Connection, events: Sequence[JobEvent], callbac
     undecided_ids = lock_undecided_requests(connection, request_ids) if request_ids else set()
     conflicts = reconcile(connection, matched_events, callbacks)
     for conflict in conflicts:
-        _log.warning(
-            "reference_conflict.detected", job_id=str(conflict.job_id), request_id=str(conflict.other_request_id)
-        )
+        _log.warning("reference_conflict.detected", job=str(conflict.job_id), request=str(conflict.other_request_id))
     accepted_ids = find_matched_requests(matched_events, conflicts) & undecided_ids
     if accepted_ids:
         accept_known_requests(connection, accepted_ids)

@@ -49,6 +49,7 @@ from receiver.store.requests import (
 _REQUEST_BATCH_SIZE = 100
 _JOB_BATCH_SIZE = 1_000
 _IDLE_INTERVAL_S = 0.2
+_MAX_LOGGED = 20
 
 _FINISHED_REQUEST = FinishedRequestSchema()
 _CHANGED_JOBS = ChangedJobsSchema()
@@ -99,7 +100,8 @@ def _split(jobs: Sequence[PendingJob]) -> Sequence[Sequence[PendingJob]]:
 
 def _submit(connection: Connection, notifications: Sequence[NewRequest]) -> None:
     submit_requests(connection, notifications)
-    _log.info("notifications.queued", count=len(notifications))
+    request_ids = {notification.metadata["request_id"] for notification in notifications[:_MAX_LOGGED]}
+    _log.info("notifications.queued", count=len(notifications), requests=sorted(request_ids))
 
 
 def _build_finished_request(notification: PendingNotification, detail: RequestDetail) -> NewRequest:
@@ -134,4 +136,5 @@ def _build_notification(
         deadline_at=None,
         deadline_after=DEADLINE_S,
         client=request.client,
+        traceparent=request.traceparent,
     )

@@ -5,12 +5,14 @@ An attempt is committed before its bytes leave, so that a crash is visible as an
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import UUID, uuid4
 
 import structlog
 
 from receiver.domain.jobs import EventSource
 from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, RequestStatus, Response
+from receiver.domain.tracing import TRACEPARENT, build_child, derive_span_id
 from receiver.exchange.channels import Channel
 from receiver.exchange.loop import ExchangeTask
 from receiver.exchange.work import CompletedExchange, ExchangeResult, Recordable
@@ -63,6 +65,9 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
     def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
         return find_due_requests(connection, capacities)
 
+    def describe(self, work: Attempt) -> Mapping[str, Any]:
+        return {"request": str(work.request_id), "attempt": str(work.id)}
+
     def claim(
         self, connection: Connection, capacities: Sequence[ProviderCapacity], leases: Mapping[str, float]
     ) -> Sequence[Attempt]:
@@ -90,7 +95,11 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         return attempts
 
     def compose(self, channel: Channel, work: Attempt) -> OutgoingRequest:
-        return require_capability(channel.provider.sender).compose(work, channel.callback_url)
+        outgoing = require_capability(channel.provider.sender).compose(work, channel.callback_url)
+        if work.traceparent is None:
+            return outgoing
+        traceparent = build_child(work.traceparent, derive_span_id(work.id))
+        return replace(outgoing, headers={TRACEPARENT: traceparent, **outgoing.headers})
 
     def interpret(self, exchange: CompletedExchange[Attempt]) -> ExchangeResult[AttemptOutcome]:
         provider, attempt, outcome, now = exchange.provider, exchange.work, exchange.outcome, exchange.ended_at
@@ -137,11 +146,10 @@ class SendTask(ExchangeTask[Attempt, AttemptOutcome]):
         A response that cannot be stored is replaced by none, which makes its request unknown: without a record the
         request would be sent again.
         """
-        request_id = str(work.request_id)
         if isinstance(error, StoreUnavailable | QueueFull):
-            _log.debug("attempt.record_delayed", request_id=request_id, error=str(error))
+            _log.debug("attempt.record_delayed", **self.describe(work), error=str(error))
             return item
-        _log.error("attempt.record_failed", request_id=request_id, exc_info=error)
+        _log.error("attempt.record_failed", provider=work.provider, **self.describe(work), exc_info=error)
         return _build_unstorable_result(item, str(error)) if isinstance(item, CompletedExchange) else None
 
 

@@ -25,9 +25,9 @@ _MAX_SHOWN_ACCOUNTS = 10
 class Submission:
     """A client's request before it is checked. `payload` and `metadata` are JSON objects; times are UTC.
 
-    `notify_url` gets webhook notifications of the `notify_events`, by default once the request is finished. `id` is
-    that of the request to be; it is set before the request is first stored, so that a transaction that was lost can be
-    repeated.
+    `notify_url` gets webhook notifications of the `notify_events`, by default once the request is finished.
+    `traceparent` is the trace context of the call. `id` is that of the request to be; it is set before the request is
+    first stored, so that a transaction that was lost can be repeated.
     """
 
     provider: str
@@ -41,6 +41,7 @@ class Submission:
     client: str | None = None
     account: str | None = None
     priority: int = DEFAULT_PRIORITY
+    traceparent: str | None = None
     id: UUID = field(default_factory=uuid7)
 
     @property
@@ -78,7 +79,9 @@ def prepare_request(
     provider = find_provider(providers, submission.provider, submission.account)
     operation = provider.operations.get(submission.operation)
     if operation is None:
-        raise InvalidSubmission({"operation": [f"Must be one of: {', '.join(provider.operations) or 'none'}."]})
+        choices = ", ".join(provider.operations) or "none"
+        suggestion = format_suggestion(submission.operation, provider.operations)
+        raise InvalidSubmission({"operation": [f"Must be one of: {choices}.{suggestion}"]})
     errors = operation.check_payload(submission.payload, datetime.now(UTC))
     if errors:
         raise InvalidSubmission({"payload": errors})
@@ -97,6 +100,7 @@ def prepare_request(
         client=submission.client,
         priority=submission.priority,
         idempotency_key=idempotency_key,
+        traceparent=submission.traceparent,
     )
 
 
@@ -112,7 +116,10 @@ def find_provider(providers: Mapping[str, Provider], name: str, account: str | N
     names, accounts = list_base_names(providers), list_accounts(providers, name)
     if name not in names:
         configured = ", ".join(names) or "none"
-        raise InvalidSubmission({"provider": [f"The provider is not configured. Must be one of: {configured}."]})
+        suggestion = format_suggestion(name, names)
+        raise InvalidSubmission(
+            {"provider": [f"The provider is not configured. Must be one of: {configured}.{suggestion}"]}
+        )
     if not accounts:
         message = f"The provider {name} has no accounts. Omit this field."
     elif account is None:

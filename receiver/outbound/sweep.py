@@ -16,6 +16,7 @@ from receiver.store.requests import AttemptOutcome, expire_requests, lock_lost_a
 
 _INTERVAL_S = 1.0
 _BATCH_SIZE = 500
+_MAX_LOGGED = 20
 
 _DEFAULT_RETRY_RULES = RetryRules(RetryPolicy(), OnAmbiguous.HOLD)
 """The rules for a provider that is not configured any more: never send again."""
@@ -38,7 +39,13 @@ def sweep_requests(database: Database, providers: Mapping[str, Provider], clock:
             connection, [abandon_attempt(attempt, providers.get(attempt.provider), clock) for attempt in lost_attempts]
         )
     if expired or conflicts or lost_attempts:
-        _log.warning("requests.swept", expired=expired, reference_conflicts=conflicts, abandoned=len(lost_attempts))
+        _log.warning(
+            "requests.swept",
+            expired=expired,
+            reference_conflicts=conflicts,
+            abandoned=len(lost_attempts),
+            requests=[str(attempt.request_id) for attempt in lost_attempts[:_MAX_LOGGED]],
+        )
     return _INTERVAL_S
 
 

@@ -34,9 +34,9 @@ OPERATION = "job.track"
 class TrackedReference:
     """The reference that a provider gave `client`. `metadata` is a JSON object, `deadline` is UTC.
 
-    `notify_url` gets webhook notifications of the `notify_events`, by default once the job is final. `id` is that of
-    the request to be; it is set before the request is first stored, so that a transaction that was lost can be
-    repeated.
+    `notify_url` gets webhook notifications of the `notify_events`, by default once the job is final. `traceparent` is
+    the trace context of the call. `id` is that of the request to be; it is set before the request is first stored, so
+    that a transaction that was lost can be repeated.
     """
 
     provider: str
@@ -47,6 +47,7 @@ class TrackedReference:
     notify_url: str | None = None
     notify_events: Sequence[NotifyEvent] = (NotifyEvent.REQUEST,)
     account: str | None = None
+    traceparent: str | None = None
     id: UUID = field(default_factory=uuid7)
 
 
@@ -98,6 +99,7 @@ def track_reference(
         notify_events=tracked.notify_events if tracked.notify_url else None,
         client=tracked.client,
         status=RequestStatus.ACCEPTED,
+        traceparent=tracked.traceparent,
     )
     event = provider.build_event(
         StatusReport(tracked.reference, JobStatus.ACCEPTED),

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from receiver.domain.activity import BUCKET_BOUNDS_S, ActivityCount, ActivityKind
+from receiver.domain.activity import BUCKET_BOUNDS_S, ActivityCount, ActivityIncrement, ActivityKind
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import RequestStatus
 from receiver.store.callbacks import Verdict
@@ -18,14 +18,14 @@ _RETENTION_DAYS = 90
 _COUNTED_VERDICTS = [verdict for verdict in Verdict if verdict is not Verdict.REFUSED]
 
 
-def count_next_period(connection: Connection) -> bool:
-    """Count the rows of the next period, a minute or a part of one, and return whether there was one to count.
+def count_next_period(connection: Connection) -> Sequence[ActivityIncrement] | None:
+    """Count the rows of the next period, a minute or a part of one, and return the counts; None without a period.
 
     Call within a transaction. One worker counts at a time; others find no period.
     """
     row = connection.execute(load_statement("lock_activity_progress"), {"delay": DELAY_S, "step": _STEP_S}).fetchone()
     if row is None:
-        return False
+        return None
     since, until = row
     params = {
         "since": since,
@@ -35,9 +35,10 @@ def count_next_period(connection: Connection) -> bool:
         "job_statuses": [status for status in JobStatus if status.is_final],
         "bounds": list(BUCKET_BOUNDS_S),
     }
-    connection.execute(load_statement("count_activity"), params, prepare=False)
+    cursor = connection.cursor(row_factory=row_factory(ActivityIncrement))
+    increments = cursor.execute(load_statement("count_activity"), params, prepare=False).fetchall()
     connection.execute(load_statement("save_activity_progress"), {"until": until})
-    return True
+    return increments
 
 
 def merge_activity(connection: Connection) -> None:

@@ -8,6 +8,7 @@ The module uses plain `threading`, which means greenlets under gevent and thread
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,6 +16,7 @@ import gevent
 import structlog
 
 from receiver.domain.errors import ReceiverError
+from receiver.logs import is_debug
 from receiver.store.connections import Connection, ensure_durability, translate_errors
 from receiver.store.database import Database
 from receiver.store.errors import StoreConflict, StoreUnavailable
@@ -34,6 +36,15 @@ _log = structlog.get_logger(__name__)
 
 class QueueFull(ReceiverError):
     """The queue of items to commit is full or closed; the item was not queued. Try again later."""
+
+
+class CommitStats:
+    """Counts of a group commit since it was created: batches, their items, and the seconds that writing them took."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self.items = 0
+        self.seconds = 0.0
 
 
 class Batch(Generic[ItemT, ResultT]):
@@ -68,6 +79,9 @@ class GroupCommit(Generic[ItemT, ResultT]):
         gathers: whether a commit waits for items that are on their way, as they are where callers wait for the commit.
         decides_health: whether the process counts as unable to commit while these items cannot be committed, and then
             refuses items of all kinds.
+
+    Attributes:
+        stats: what was written, or failed to be.
     """
 
     def __init__(
@@ -101,6 +115,7 @@ class GroupCommit(Generic[ItemT, ResultT]):
         self._wakeup = threading.Event()
         self._closing = False
         self._connection: Connection | None = None
+        self.stats = CommitStats()
         if decides_health:
             self._health.watch_commits(self._compute_age)
         self._flusher = threading.Thread(target=self._run, name="group-commit", daemon=True)
@@ -168,14 +183,20 @@ class GroupCommit(Generic[ItemT, ResultT]):
 
     def _run(self) -> None:
         while (batch := self._take_batch()) is not None:
+            started_at = time.monotonic()
             try:
                 self._flush(batch, 0, len(batch.items))
             except Exception as error:  # any other error, such as a failing log, must not end the flusher
                 batch.errors.update(dict.fromkeys(range(len(batch.items)), StoreUnavailable(str(error))))
+            self.stats.batches += 1
+            self.stats.items += len(batch.items)
+            self.stats.seconds += time.monotonic() - started_at
             with self._lock:
                 self._waiting_count -= len(batch.items)
                 self._flushed_batch = None
             batch.done.set()
+            if is_debug():
+                _log_batch(batch, time.monotonic() - started_at)
         self._disconnect()
 
     def _take_batch(self) -> Batch[ItemT, ResultT] | None:
@@ -275,6 +296,11 @@ def close_together(*groups: GroupCommit[Any, Any]) -> None:
         closer.start()
     for closer in closers:
         closer.join()
+
+
+def _log_batch(batch: Batch[Any, Any], seconds: float) -> None:
+    kinds = Counter(type(item).__name__ for item in batch.items)
+    _log.debug("batch.committed", items=kinds, bytes=batch.size, failed=len(batch.errors), seconds=round(seconds, 3))
 
 
 def _gather() -> None:

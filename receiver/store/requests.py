@@ -43,7 +43,8 @@ class NewRequest:
 
     Without `deadline_at`, the deadline is `deadline_after` seconds after the request becomes due. `notify_url` is the
     URL that is notified of the `notify_events`, by default when the request is finished. A request with an
-    `idempotency_key` is only stored if its client's key is stored with it.
+    `idempotency_key` is only stored if its client's key is stored with it. `traceparent` is the trace context of the
+    call, see `receiver.domain.tracing`.
     """
 
     id: UUID
@@ -60,6 +61,7 @@ class NewRequest:
     priority: int = DEFAULT_PRIORITY
     status: RequestStatus = RequestStatus.QUEUED
     idempotency_key: str | None = None
+    traceparent: str | None = None
 
 
 @record(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class Request:
     `payload` is None if it was erased, and `erased_at` is when data of the request was. `notify_url` is notified of the
     `notify_events`, see `NotifyEvent`; None in a row of an earlier release means the end of the request only.
     `reference_conflict`: the provider gave it the reference of a job that belongs to another request, and no operator
-    has resolved that yet.
+    has resolved that yet. `traceparent` is not read for lists.
     """
 
     id: UUID
@@ -103,6 +105,7 @@ class Request:
     erased_at: datetime | None = None
     priority: int = DEFAULT_PRIORITY
     reference_conflict: bool = False
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

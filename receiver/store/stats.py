@@ -91,6 +91,16 @@ class CompletionStats:
 
 
 @dataclass(frozen=True, slots=True)
+class DueAges:
+    """How many seconds ago a provider's oldest due request, poll and lookup became due; 0 if none is due."""
+
+    name: str
+    requests: float
+    polls: float
+    lookups: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallbackStats:
     """When a provider last called back (UTC), and how many of its recently ended `jobs` had no callback."""
 
@@ -159,12 +169,10 @@ def count_open_jobs(
     return counts
 
 
-def find_due_ages(connection: Connection, names: Sequence[str]) -> Mapping[str, float]:
-    """Return how many seconds ago each provider's oldest due request became due; 0 if none is due.
-
-    The requests of a paused provider are included.
-    """
-    return dict(connection.execute(load_statement("find_due_ages"), {"names": list(names)}).fetchall())
+def find_due_ages(connection: Connection, names: Sequence[str]) -> Sequence[DueAges]:
+    """Return how long work of each provider has been due, that of a paused provider too."""
+    cursor = connection.cursor(row_factory=row_factory(DueAges))
+    return cursor.execute(load_statement("find_due_ages"), {"names": list(names)}).fetchall()
 
 
 def list_stored_providers(connection: Connection) -> list[str]:

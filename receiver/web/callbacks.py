@@ -10,8 +10,10 @@ any other WSGI server calls the endpoint as a WSGI app.
 from collections.abc import Collection, Iterable, Sequence
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
-from time import perf_counter
+from random import random
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
@@ -32,6 +34,7 @@ from receiver.inbound.refusals import KEPT_HANDSHAKE
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings, Handshake
 from receiver.signatures.base import InvalidSignature
+from receiver.web.access_log import log_callback
 from receiver.web.bodies import read_body
 from receiver.web.context import AppContext
 from receiver.web.metrics.callback_metrics import UNKNOWN_PROVIDER
@@ -39,6 +42,7 @@ from receiver.web.probes import PROBE_METHODS, answer_probe
 from receiver.web.problems import ProblemError, ProblemType, build_problem_response
 from receiver.web.security_headers import SECURITY_HEADERS
 from receiver.web.server.messages import HttpRequest, HttpResponse
+from receiver.web.tracing import trace_callback
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,6 +61,7 @@ class CallbackEndpoint:
         self._context = context
         self._next_app = next_app
         self._record = context.metrics.callback_responses.append
+        self._logged_share = context.settings.log_callbacks
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -88,16 +93,29 @@ class CallbackEndpoint:
             account, _, token = token.removeprefix(ACCOUNT_SEGMENT).partition("/")
             name = join_account(name, account)
         provider = self._context.settings.providers.get(name)
+        callback_id: UUID | None = None
         try:
-            response = _build_response(self._handle(request, provider, token))
+            ack, callback_id = self._handle(request, provider, token)
+            response = _build_response(ack)
         except Exception as error:
             response = HttpResponse.from_flask(build_problem_response(error))
         label = UNKNOWN_PROVIDER if provider is None else name
         self._record((label, response.status, perf_counter() - started))
+        if self._logged_share and random() < self._logged_share:  # noqa: S311  # chooses what is logged
+            log_callback(
+                started,
+                method=request.method,
+                provider=provider.name if provider else None,
+                status=response.status,
+                callback_id=callback_id,
+                address=self._find_caller(request),
+            )
         return response
 
-    def _handle(self, request: HttpRequest, provider: Provider | None, token: str) -> Ack:
-        """Return the acknowledgement of a callback once the callback is committed.
+    def _handle(self, request: HttpRequest, provider: Provider | None, token: str) -> tuple[Ack, UUID | None]:
+        """Return the acknowledgement of a callback once the callback is committed, and the id of its row.
+
+        There is no row of a check of the URL.
 
         Raises:
             Exception: the error to answer with a problem; the contract's table lists the statuses.
@@ -108,7 +126,7 @@ class CallbackEndpoint:
         callback_settings = provider.callbacks.settings
         is_callback = request.method in callback_settings.methods
         if not is_callback and (ack := answer_probe(request, callback_settings)):
-            return ack
+            return ack, None
         authenticator = self._context.callback_authenticator
         max_body_bytes = self._context.settings.max_body_bytes
         incoming: IncomingCallback | None = None
@@ -122,7 +140,7 @@ class CallbackEndpoint:
             callback_settings.auth.check_address(incoming.caller_address)
             handshake = callback_settings.handshake
             if handshake and (ack := self._answer_handshake(provider, handshake, incoming)):
-                return ack
+                return ack, None
             if not is_callback:
                 _check_method(request.method, callback_settings.methods)
             _check_media_type(incoming, callback_settings)
@@ -138,17 +156,22 @@ class CallbackEndpoint:
             raise
         return self._receive(provider, callback_settings, incoming)
 
-    def _receive(self, provider: Provider, callback_settings: CallbackSettings, incoming: IncomingCallback) -> Ack:
-        """Return the acknowledgement of a callback that was read, once it is committed."""
-        authenticator = self._context.callback_authenticator
+    def _receive(
+        self, provider: Provider, callback_settings: CallbackSettings, incoming: IncomingCallback
+    ) -> tuple[Ack, UUID]:
+        """Return the acknowledgement of a callback that was read, once it is committed, and the id of its row."""
+        authenticator, tracing = self._context.callback_authenticator, self._context.tracing
+        started_at = time_ns() if tracing else 0
         verified = authenticator.authenticate(provider, incoming)
         try:
-            receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
+            parsed = receive(self._context.batcher, verified, timeout=_COMMIT_TIMEOUT_S)
         except InvalidSignature as error:  # only the transaction knows whether a nonce is new
             authenticator.record_refusal(provider, incoming, error)
             raise
         ack, echoed_header = callback_settings.ack, callback_settings.echoed_header
-        return add_echoed_header(ack, echoed_header, incoming) if echoed_header else ack
+        if tracing:
+            trace_callback(tracing, parsed, ack, started_at)
+        return add_echoed_header(ack, echoed_header, incoming) if echoed_header else ack, verified.id
 
     def _answer_handshake(self, provider: Provider, handshake: Handshake, incoming: IncomingCallback) -> Ack | None:
         """Return the response to a handshake, or None for a callback.
@@ -171,19 +194,22 @@ class CallbackEndpoint:
 
     def _read(self, request: HttpRequest, body: bytes) -> IncomingCallback:
         """Return the callback as it was sent, received now."""
-        settings = self._context.settings
-        caller = request.peer
-        if settings.trusted_proxies:
-            caller = find_caller(caller, request.headers.get("x-forwarded-for", ""), settings.trusted_proxies)
         return IncomingCallback(
             method=request.method,
             target=_read_target(request.target),
             headers=request.headers,
             body=body,
             received_at=self._context.clock.now(),
-            public_url=settings.public_url,
-            caller_address=caller[:_MAX_ADDRESS_CHARS],
+            public_url=self._context.settings.public_url,
+            caller_address=self._find_caller(request),
         )
+
+    def _find_caller(self, request: HttpRequest) -> str:
+        """Return the address of the caller."""
+        caller, trusted = request.peer, self._context.settings.trusted_proxies
+        if trusted:
+            caller = find_caller(caller, request.headers.get("x-forwarded-for", ""), trusted)
+        return caller[:_MAX_ADDRESS_CHARS]
 
 
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:

@@ -16,6 +16,7 @@ from receiver.store.clock import Clock
 from receiver.store.database import Database
 from receiver.store.group_commit import close_together
 from receiver.store.reading import Reader
+from receiver.tracing.loading import Tracing
 from receiver.web.auth.api_keys import ApiKeyAuthenticator
 from receiver.web.metrics.callback_metrics import CallbackMetrics
 from receiver.web.tailing import Followers
@@ -42,6 +43,7 @@ class AppContext:
     followers: Followers
     metrics: CallbackMetrics
     reader: Reader
+    tracing: Tracing | None = None
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -59,6 +61,8 @@ class AppContext:
         close_together(self.batcher, self.submissions)
         self.callback_authenticator.close()
         self.metrics.close()
+        if self.tracing:
+            self.tracing.close()
         self.clock.close()
         self.reader.close()
         self.database.close()

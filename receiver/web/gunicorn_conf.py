@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError
+from receiver.configured_providers import SETTINGS_EXIT_CODE, SettingsError, load_variables
 from receiver.garbage_collection import limit_garbage_collection
+from receiver.logs import configure_logs, get_message_stream, log_greenlet_errors
+from receiver.ports import PortUnavailable, check_port
 from receiver.web.held_providers import held_providers
 from receiver.web.metrics.multiprocess_directory import MultiprocessDirectory
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn's heartbeat file: a memory file system never blocks
+_INHERITANCE_VARIABLES = frozenset({"GUNICORN_PID", "GUNICORN_FD", "LISTEN_PID"})
 
 bind = f"0.0.0.0:{os.environ.get('PORT') or 8000}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
@@ -33,8 +36,9 @@ graceful_timeout = 11  # seconds; a worker itself waits for 8, and then commits 
 max_requests = 500_000
 max_requests_jitter = 50_000
 control_socket_disable = True
-logger_class = "receiver.web.gunicorn_log.RedactingLogger"
-loglevel = (os.environ.get("LOG_LEVEL") or "INFO").lower()
+logger_class = "receiver.web.gunicorn_log.EventLogger"
+_variables, _ = load_variables(os.environ)
+loglevel = _variables.get("log_level", "INFO").lower()
 
 # Each connection is an open file, and the usual soft limit is 1,024.
 _MAX_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -42,18 +46,37 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_FILES, _MAX_FILES))
 
 _metrics_directory = MultiprocessDirectory()
 
+# Before gunicorn logs anything; the workers inherit it.
+configure_logs(_variables.get("log_level", "INFO"), _variables.get("log_format", "json"))
+
 
 def pre_request(_: Any, __: Any) -> None:
     """Log nothing: gunicorn itself would log the path, of which a callback's token is a part."""
 
 
-def on_starting(_: Any) -> None:
-    """Read the configuration file, before the port is bound; end the process if the file has faults."""
+def on_starting(server: Any) -> None:
+    """Check the port and read the configuration file; end the process if the port is taken or the file has faults."""
     try:
+        _check_ports(server)
         held_providers.load()
+    except PortUnavailable as error:
+        get_message_stream(os.environ).write(f"error: {error}\n")
+        sys.exit(1)
     except SettingsError as error:
-        sys.stderr.write(f"{error.report}\n")
+        get_message_stream(os.environ).write(f"{error.report}\n")
         sys.exit(SETTINGS_EXIT_CODE)
+
+
+def _check_ports(server: Any) -> None:
+    """Check the ports to listen on, which gunicorn itself would try to bind for some seconds.
+
+    Ports that are inherited, of systemd or of a master that this one replaces, are open already.
+    """
+    if server.cfg.reuse_port or not _INHERITANCE_VARIABLES.isdisjoint(os.environ):
+        return
+    for address in server.cfg.address:
+        if isinstance(address, tuple):
+            check_port("PORT", *address)
 
 
 def when_ready(server: Any) -> None:
@@ -76,7 +99,7 @@ def post_worker_init(worker: Any) -> None:
     context = _get_context(worker)
     if context is not None:
         worker.limit_connections(context.settings.connection_limits)
-        worker.endpoints = [worker.wsgi.wsgi_app, _build_submission_endpoint(context)]
+        worker.endpoints = _build_direct_endpoints(worker.wsgi)
         context.metrics.watch_connections(worker.connections)
         context.job_waiters.release_when(lambda: not worker.alive)
         context.followers.release_when(lambda: not worker.alive)
@@ -84,11 +107,11 @@ def post_worker_init(worker: Any) -> None:
         limit_garbage_collection()
 
 
-def _build_submission_endpoint(context: Any) -> Any:
+def _build_direct_endpoints(app: Any) -> Any:
     # Imported late, see above.
-    from receiver.web.app import build_submission_endpoint  # noqa: PLC0415
+    from receiver.web.app import build_direct_endpoints  # noqa: PLC0415
 
-    return build_submission_endpoint(context)
+    return build_direct_endpoints(app)
 
 
 def _reload_on_hangup(context: Any) -> None:
@@ -103,11 +126,12 @@ def _reload_on_hangup(context: Any) -> None:
 
 
 def post_fork(_: Any, __: Any) -> None:
-    """Reset the signal handlers of a new worker, so that a signal during its start ends it at once.
+    """Log the errors of greenlets, and reset the signal handlers, so that a signal during its start ends a new worker.
 
     Until a worker sets handlers of its own it inherits the master's, which swallow the signal: the master would then
     wait for the worker until `graceful_timeout`. SIGHUP is delivered once the worker can reload its settings.
     """
+    log_greenlet_errors()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""gunicorn's own log, without what a caller sent: a callback URL may end with a token, and its query may have a secret.
+"""gunicorn's log as events, without what a caller sent: a callback URL may have a token, and its query a secret.
 
 gunicorn's master imports this module, see `receiver.web.gunicorn_conf` for what it must not import.
 """
@@ -8,6 +8,8 @@ import re
 from typing import Any
 
 from gunicorn.glogging import Logger
+
+from receiver.logs import LibraryHandler
 
 _CALLBACK_URL = re.compile(r"(/callbacks/[^/?\s\"']*)[/?][^\s\"']*")
 _INVALID_REQUEST = re.compile(r"^(Invalid request from ip=\S*?): .*", re.DOTALL)
@@ -21,8 +23,8 @@ class RedactingFilter(logging.Filter):
         return True
 
 
-class RedactingLogger(Logger):
-    """gunicorn's logger with a `RedactingFilter` for its error log and its access log."""
+class EventLogger(Logger):
+    """gunicorn's logger, which writes events instead of lines of text, with a `RedactingFilter`."""
 
     def setup(self, cfg: Any) -> None:
         """Configure the handlers as gunicorn does, and add the filter to them."""
@@ -30,6 +32,12 @@ class RedactingLogger(Logger):
         for log in (self.error_log, self.access_log):
             for handler in log.handlers:
                 handler.addFilter(RedactingFilter())
+
+    def _set_handler(self, log: logging.Logger, output: str, fmt: Any, stream: Any = None) -> None:
+        if output == "-":
+            log.addHandler(LibraryHandler())
+        else:  # a file that `--log-file` or `--access-logfile` names
+            super()._set_handler(log, output, fmt, stream)  # type: ignore[misc]  # missing in the types of gunicorn
 
 
 def redact_line(line: str) -> str:

@@ -8,8 +8,7 @@ gunicorn's master imports this module, see `receiver.web.gunicorn_conf` for what
 
 import os
 
-from receiver.configured_providers import ConfiguredProviders, load_providers, load_variables
-from receiver.logs import configure_logs
+from receiver.configured_providers import ConfiguredProviders, load_providers
 from receiver.reload import try_reload
 
 
@@ -29,8 +28,6 @@ class HeldProviders:
         Raises:
             SettingsError: the file has a fault.
         """
-        variables, _ = load_variables(os.environ)
-        configure_logs(variables.get("log_level", "INFO"), variables.get("log_format", "json"))
         self.configured = load_providers(os.environ)
 
     def reload(self) -> bool:

@@ -273,7 +273,7 @@ def _authenticate(operation: ApiOperation) -> None:
     try:
         g.caller, g.rate_limit = authenticate(context, request.headers.get("Authorization", ""), address)
     except RateLimitExceeded as error:
-        g.rate_limit = error.rate_limit
+        g.caller, g.rate_limit = error.caller, error.rate_limit
         raise
     check_scope(operation, g.caller)
 

@@ -6,17 +6,20 @@ other WSGI server calls, do the same by `submit`.
 """
 
 from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 from marshmallow import Schema
 
 from receiver.domain.access import Caller
 from receiver.domain.addresses import find_caller
+from receiver.domain.tracing import TRACEPARENT, parse_traceparent
 from receiver.outbound.submission_batcher import SubmittedCall
 from receiver.outbound.submit import InvalidSubmission, Submission, prepare_request, prepare_requests
 from receiver.store.keys import IdempotentResponse, find_idempotent_response
 from receiver.store.requests import NewRequest
-from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
+from receiver.web.access_log import log_api_call
+from receiver.web.auth.rate_limit import RateLimitExceeded
 from receiver.web.bodies import parse_json, read_body
 from receiver.web.context import AppContext
 from receiver.web.idempotency import compute_fingerprint, parse_idempotency_key, repeat_response
@@ -24,6 +27,7 @@ from receiver.web.operations import ApiOperation, authenticate, check_provider, 
 from receiver.web.problems import build_problem_response
 from receiver.web.security_headers import SECURITY_HEADERS
 from receiver.web.server.messages import HttpRequest, HttpResponse
+from receiver.web.tracing import trace_submission
 
 BATCH = "requests"
 """The field of a batch that has its submissions."""
@@ -35,6 +39,7 @@ class SubmissionEndpoint:
 
     def __init__(self, context: AppContext, operations: Iterable[ApiOperation]) -> None:
         self._context = context
+        self._record = context.metrics.api_responses.append
         self._operations = {
             operation.path: (operation, operation.body) for operation in operations if operation.body is not None
         }
@@ -45,24 +50,34 @@ class SubmissionEndpoint:
 
     def respond(self, request: HttpRequest) -> HttpResponse:
         """Return the response to a submission."""
-        operation, schema = self._operations[request.path]
+        started_at, (operation, schema) = perf_counter(), self._operations[request.path]
+        address = find_caller(
+            request.peer, request.headers.get("x-forwarded-for", ""), self._context.settings.trusted_proxies
+        )
         rate_limit_headers: list[tuple[str, str]] = []
+        caller: Caller | None = None
         try:
-            caller, rate_limit = self._authenticate(request)
+            caller, rate_limit = authenticate(self._context, request.headers.get("authorization", ""), address)
             rate_limit_headers += rate_limit.headers.items()
             check_scope(operation, caller)
             response = self._submit(operation, schema, request, caller)
         except Exception as error:
             if isinstance(error, RateLimitExceeded):
+                caller = error.caller
                 rate_limit_headers += error.rate_limit.headers.items()
             response = HttpResponse.from_flask(build_problem_response(error))
-        self._context.metrics.record_api_call(operation.name, response.status)
+        self._record((operation.name, response.status, perf_counter() - started_at))
+        location = next((value for name, value in response.headers if name == "Location"), None)
+        log_api_call(
+            started_at,
+            method=request.method,
+            route=operation.path,
+            status=response.status,
+            location=location,
+            caller=caller,
+            address=address,
+        )
         return HttpResponse(response.status, [*response.headers, *rate_limit_headers], response.body)
-
-    def _authenticate(self, request: HttpRequest) -> tuple[Caller, RateLimit]:
-        forwarded = request.headers.get("x-forwarded-for", "")
-        address = find_caller(request.peer, forwarded, self._context.settings.trusted_proxies)
-        return authenticate(self._context, request.headers.get("authorization", ""), address)
 
     def _submit(self, operation: ApiOperation, schema: Schema, request: HttpRequest, caller: Caller) -> HttpResponse:
         """Return the response once the requests are committed."""
@@ -71,12 +86,20 @@ class SubmissionEndpoint:
         content = read_body(request.body, headers.get("content-length", ""), max_bytes)
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         body, key = load_document(schema, parse_json(content, media_type)), headers.get("idempotency-key")
-        response = submit(self._context, caller, operation.path, body, key, size=len(content))
+        traceparent = headers.get(TRACEPARENT)
+        response = submit(self._context, caller, operation.path, body, key, size=len(content), traceparent=traceparent)
         return HttpResponse(response.status, [*response.headers, *SECURITY_HEADERS], response.body)
 
 
 def submit(
-    context: AppContext, caller: Caller, path: str, body: dict[str, Any], idempotency_key: str | None, *, size: int
+    context: AppContext,
+    caller: Caller,
+    path: str,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    *,
+    size: int,
+    traceparent: str | None,
 ) -> HttpResponse:
     """Submit requests, together with those of other calls, and only once per idempotency key.
 
@@ -87,14 +110,37 @@ def submit(
         body: the loaded body: a submission, or a batch of them.
         idempotency_key: the value of the header, or None without one.
         size: the size of the body in bytes.
+        traceparent: the value of the header, or None without one.
 
     Raises:
         InvalidSubmission: a submission or the idempotency key is invalid.
         ProblemError: the idempotency key was used for another call, or the caller may not use a provider.
         QueueFull, StoreUnavailable: the requests were not committed, or not in time.
     """
-    is_batch = BATCH in body
-    submissions = [Submission(**fields, client=caller.client) for fields in (body[BATCH] if is_batch else [body])]
+
+    def submit_within(traceparent: str | None) -> HttpResponse:
+        return _submit(context, caller, path, body, idempotency_key, size=size, traceparent=traceparent)
+
+    if context.tracing:
+        return trace_submission(context.tracing, path, traceparent, submit_within)
+    return submit_within(traceparent)
+
+
+def _submit(
+    context: AppContext,
+    caller: Caller,
+    path: str,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    *,
+    size: int,
+    traceparent: str | None,
+) -> HttpResponse:
+    is_batch, trace = BATCH in body, parse_traceparent(traceparent)
+    submissions = [
+        Submission(**fields, client=caller.client, traceparent=trace)
+        for fields in (body[BATCH] if is_batch else [body])
+    ]
     for submission in submissions:
         check_provider(caller, submission.provider_name)
     key = parse_idempotency_key(idempotency_key)

@@ -1,46 +1,39 @@
-"""The metrics that a worker process counts: attempts, exchanges, the lag of the queue, and the progress of its loops.
+"""The metrics that a worker process serves: its exchanges, its share of the limits, its activity and its own health.
 
-They are plain numbers that the greenlets of the process change, rendered at a scrape: counting an exchange costs about
-a microsecond.
+They are plain numbers that the greenlets of the process change, rendered at a scrape; those of exchanges are in
+`receiver.worker.exchange_metrics`.
 """
 
 import time
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from itertools import accumulate
-from typing import Generic
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from receiver.domain.accounts import split_account
-from receiver.domain.sending import Attempt, NotSent, RequestStatus
-from receiver.domain.unknown_requests import UnknownRequest
-from receiver.exchange.loop import ExchangeObserver
-from receiver.exchange.work import ExchangeResult, UpdateT, WorkT
-from receiver.followup.poll import PollBatch
+from receiver.domain.activity import BUCKET_BOUNDS_S, ActivityIncrement, ActivityKind
+from receiver.domain.jobs import JobStatus
+from receiver.exchange.admission import Admission
+from receiver.exchange.loop import ExchangeLoop
+from receiver.exchange.rate_limiter import RateLimiter
+from receiver.process_stats import get_version, read_process_stats
 from receiver.providers.base import Provider
+from receiver.store.callbacks import Verdict
 from receiver.store.database import Database
 from receiver.store.errors import FailureKind
-from receiver.store.jobs import NextPoll
-from receiver.store.requests import AttemptOutcome
-from receiver.store.unknown_requests import LookupUpdate
+from receiver.worker.exchange_metrics import Histogram, KindObserver, LookupObserver, PollObserver, SendObserver
 
-_EXCHANGE_BOUNDS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_LAG_BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
-_NOT_SENT, _RETRIED = "not_sent", "retried"
-ATTEMPT_OUTCOMES = (
-    RequestStatus.ACCEPTED,
-    RequestStatus.COMPLETED,
-    RequestStatus.REJECTED,
-    RequestStatus.FAILED,
-    RequestStatus.UNKNOWN,
-    _RETRIED,
-    _NOT_SENT,
-)
-"""The outcomes of attempts: the status of the request, unless it is queued again."""
+_LAG_INTERVAL_S = 0.5
+_BOUNDS_PER_DECADE = 5
+_JOB_BOUNDS_S = tuple(bound for number, bound in enumerate(BUCKET_BOUNDS_S) if number % _BOUNDS_PER_DECADE in {0, 3})
+"""Two bounds of each power of ten of those by which activity is counted: 0.1 s, 0.398 s, 1 s and so on."""
+_COARSE_BUCKETS = [bisect_left(_JOB_BOUNDS_S, bound) for bound in (*BUCKET_BOUNDS_S, float("inf"))]
+"""The bucket between these bounds of each bucket of activity, by the upper bound of the latter."""
+_FINAL_STATUSES = tuple(status for status in JobStatus if status.is_final)
+_STORED_VERDICTS = tuple(verdict for verdict in Verdict if verdict is not Verdict.REFUSED)
 
 
 class WorkerMetrics(Collector):
@@ -54,12 +47,17 @@ class WorkerMetrics(Collector):
 
     def __init__(self, database: Database, providers: Mapping[str, Provider]) -> None:
         self._database = database
-        self.send = _SendObserver()
-        self.poll: _DurationObserver[PollBatch, Sequence[NextPoll]] = _DurationObserver()
-        self.lookup: _DurationObserver[UnknownRequest, LookupUpdate] = _DurationObserver()
+        self.send = SendObserver()
+        self.poll = PollObserver()
+        self.lookup = LookupObserver()
+        self._activity = _Activity()
+        self._names: Sequence[str] = ()
+        self._loops: Mapping[str, ExchangeLoop[Any, Any]] = {}
+        self._rate_limiter: RateLimiter | None = None
+        self._event_loop_lag, self._next_measurement_at = 0.0, time.monotonic()
         self.configure(providers)
         self._created_at = time.time()
-        self._loops: list[_WatchedLoop] = []
+        self._watched_loops: list[_WatchedLoop] = []
 
     def configure(self, providers: Mapping[str, Provider]) -> None:
         """Serve the metrics of these providers from now on; those of an account once it has some."""
@@ -67,24 +65,48 @@ class WorkerMetrics(Collector):
         self.send.add([name for name, provider in served.items() if provider.sender])
         self.poll.add([name for name, provider in served.items() if provider.poller])
         self.lookup.add([name for name, provider in served.items() if provider.lookup])
+        self._activity.add(served)
+        self._names = list(served)
 
     def watch(self, step: Callable[[], float]) -> Callable[[], float]:
         """Return a step of a loop that does the same as `step`, and on whose progress the heartbeat depends."""
         loop = _WatchedLoop(step)
-        self._loops.append(loop)
+        self._watched_loops.append(loop)
         return loop.step
+
+    def watch_exchanges(self, loops: Mapping[str, ExchangeLoop[Any, Any]], rate_limiter: RateLimiter) -> None:
+        """Serve what the loops, by kind, have claimed and recorded, and this worker's part of the limits."""
+        self._loops, self._rate_limiter = loops, rate_limiter
+
+    def count_activity(self, increments: Sequence[ActivityIncrement]) -> None:
+        """Count what happened, of which each occurrence is counted by one worker only."""
+        self._activity.count(increments)
+
+    def measure_event_loop(self) -> float:
+        """Measure how late the event loop makes this call; return the seconds until the next one."""
+        now = time.monotonic()
+        self._event_loop_lag = max(now - self._next_measurement_at, 0.0)
+        self._next_measurement_at = now + _LAG_INTERVAL_S
+        return _LAG_INTERVAL_S
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics."""
         yield GaugeMetricFamily(
             "receiver_worker_heartbeat_timestamp_seconds",
             "Unix time until which all loops of the worker made progress.",
-            min((loop.stalled_since or time.time() for loop in self._loops), default=self._created_at),
+            min((loop.stalled_since or time.time() for loop in self._watched_loops), default=self._created_at),
         )
         yield from self._build_store_metrics()
-        yield self._build_attempts()
-        yield self._build_lags()
-        yield self._build_durations()
+        yield from self._build_process_metrics()
+        yield from self._build_outcomes()
+        yield from self._build_exchanges()
+        yield from self._build_claims()
+        yield from self._build_limits()
+        yield from self._activity.build_metrics()
+
+    @property
+    def _kinds(self) -> Mapping[str, KindObserver[Any, Any]]:
+        return {"send": self.send, "poll": self.poll, "lookup": self.lookup}
 
     def _build_store_metrics(self) -> Iterator[Metric]:
         """Yield the metrics that web processes serve too, see `receiver.web.metrics.store_metrics`."""
@@ -99,122 +121,149 @@ class WorkerMetrics(Collector):
             "Connections of the pools that are in use.",
             self._database.in_use_count,
         )
-        errors = CounterMetricFamily(
-            "receiver_store_errors", "Operations on Postgres that failed, by kind.", labels=["kind"]
-        )
+        errors = _create_counter("store_errors", "Operations on Postgres that failed, by kind.", "kind")
         for kind in FailureKind:
             errors.add_metric([kind], health.error_counts[kind])
-        yield errors
+        commits = _create_counter("commits", "Batches that were committed, or failed to be.", "queue")
+        items = _create_counter("committed_items", "Items of the batches.", "queue")
+        seconds = _create_counter("commit_seconds", "Seconds that writing the batches took.", "queue")
+        for name, loop in self._loops.items():
+            commits.add_metric([name], loop.commit_stats.batches)
+            items.add_metric([name], loop.commit_stats.items)
+            seconds.add_metric([name], loop.commit_stats.seconds)
+        yield from (errors, commits, items, seconds)
 
-    def _build_attempts(self) -> Metric:
-        family = CounterMetricFamily(
-            "receiver_attempts", "Attempts to send a request, by outcome.", labels=["provider", "outcome"]
+    def _build_process_metrics(self) -> Iterator[Metric]:
+        """Yield the metrics that web processes serve too, see `receiver.web.metrics.process_metrics`."""
+        stats = read_process_stats()
+        yield CounterMetricFamily("receiver_process_cpu_seconds", "CPU time that was used.", stats.cpu_seconds)
+        yield GaugeMetricFamily("receiver_process_resident_memory_bytes", "Resident memory.", stats.resident_bytes)
+        yield GaugeMetricFamily("receiver_process_open_files", "Open files and connections.", stats.open_files)
+        yield GaugeMetricFamily("receiver_processes", "Running processes.", 1)
+        yield GaugeMetricFamily(
+            "receiver_event_loop_lag_seconds", "How late the event loop runs what is due.", self._event_loop_lag
         )
-        for name, counts in self.send.attempts.items():
-            for outcome, count in counts.items():
-                family.add_metric([name, outcome], count)
-        return family
+        build = GaugeMetricFamily("receiver_build_info", "The version; the value is 1.", labels=["version"])
+        build.add_metric([get_version()], 1)
+        yield build
 
-    def _build_lags(self) -> Metric:
-        family = HistogramMetricFamily(
-            "receiver_queue_lag_seconds",
-            "Seconds from the time that a request was due to the start of its attempt.",
-            labels=["provider"],
+    def _build_outcomes(self) -> Iterator[Metric]:
+        attempts = _create_counter("attempts", "Attempts to send a request, by outcome.", "provider", "outcome")
+        polls = _create_counter("polls", "Polls of jobs, by result.", "provider", "result")
+        lookups = _create_counter("lookups", "Lookups of unknown requests, by outcome.", "provider", "outcome")
+        for family, observer in ((attempts, self.send), (polls, self.poll), (lookups, self.lookup)):
+            _add_counts(family, observer.outcomes)
+            yield family
+        lags = _create_histogram(
+            "queue_lag_seconds", "Seconds from the time that a request was due to the start of its attempt.", "provider"
         )
         for name, lag in self.send.lags.items():
-            lag.add_to(family, [name])
-        return family
+            lag.add_to(lags, [name])
+        yield lags
 
-    def _build_durations(self) -> Metric:
-        family = HistogramMetricFamily(
-            "receiver_exchange_duration_seconds",
-            "Seconds that HTTP exchanges with a provider took.",
-            labels=["provider", "kind"],
+    def _build_exchanges(self) -> Iterator[Metric]:
+        durations = _create_histogram(
+            "exchange_duration_seconds", "Seconds that HTTP exchanges with a provider took.", "provider", "kind"
         )
-        kinds = {"send": self.send.durations, "poll": self.poll.durations, "lookup": self.lookup.durations}
-        for kind, durations in kinds.items():
-            for name, duration in durations.items():
-                duration.add_to(family, [name, kind])
-        return family
+        waits = _create_histogram(
+            "admission_wait_seconds",
+            "Seconds that exchanges waited within the limits of the provider.",
+            "provider",
+            "kind",
+        )
+        results = _create_counter(
+            "exchange_results", "HTTP exchanges, by the class of the response's status.", "provider", "kind", "result"
+        )
+        for kind, observer in self._kinds.items():
+            for name, duration in observer.durations.items():
+                duration.add_to(durations, [name, kind])
+            for name, wait in observer.waits.items():
+                wait.add_to(waits, [name, kind])
+            for name, counts in observer.results.items():
+                for result, count in counts.items():
+                    results.add_metric([name, kind, result], count)
+        yield from (durations, waits, results)
+
+    def _build_claims(self) -> Iterator[Metric]:
+        claims = _create_histogram("claim_duration_seconds", "Seconds that claims of due work took.", "kind")
+        claimed = _create_counter("claimed_exchanges", "Exchanges that were claimed.", "kind")
+        queued = _create_gauge("exchanges_queued", "Claimed exchanges that have not begun.", "provider", "kind")
+        for kind, observer in self._kinds.items():
+            observer.claims.add_to(claims, [kind])
+            claimed.add_metric([kind], observer.claimed)
+        for kind, loop in self._loops.items():
+            for name, length in loop.queue_lengths.items():
+                if length or split_account(name).account is None:
+                    queued.add_metric([name, kind], length)
+        yield from (claims, claimed, queued)
+
+    def _build_limits(self) -> Iterator[Metric]:
+        share = _create_gauge("concurrency_share", "Exchanges that this worker may have in flight at once.", "provider")
+        in_flight = _create_gauge("exchanges_in_flight", "Exchanges that were admitted and have not ended.", "provider")
+        waiting = _create_gauge("exchanges_waiting", "Exchanges that wait for others to end.", "provider")
+        openings = _create_counter("circuit_openings", "How often the circuit of a provider was opened.", "provider")
+        reductions = _create_counter("rate_reductions", "How often the rate of a provider was lowered.", "provider")
+        if self._rate_limiter is not None:
+            for name, admission in self._list_admissions(self._rate_limiter.admissions):
+                share.add_metric([name], admission.share)
+                in_flight.add_metric([name], admission.in_flight)
+                waiting.add_metric([name], admission.waiting_count)
+            for family, counts in (
+                (openings, self._rate_limiter.circuit_openings),
+                (reductions, self._rate_limiter.rate_reductions),
+            ):
+                for name in {*self._names, *counts}:
+                    family.add_metric([name], counts[name])
+        yield from (share, in_flight, waiting, openings, reductions)
+
+    def _list_admissions(self, admissions: Mapping[str, Admission]) -> Iterable[tuple[str, Admission]]:
+        """Return the admissions of the providers, and of the accounts that are in use."""
+        names = set(self._names)
+        return [(name, each) for name, each in admissions.items() if name in names or not each.is_idle]
 
 
-class _Histogram:
-    """Counts of observed seconds by bucket."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self._counts[bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
-
-    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str]) -> None:
-        bounds = [*map(str, self._bounds), "+Inf"]
-        family.add_metric(labels, list(zip(bounds, accumulate(self._counts), strict=True)), self._sum)
-
-
-class _DurationObserver(ExchangeObserver[WorkT, UpdateT]):
-    """Measures how long exchanges take, by provider."""
+class _Activity:
+    """Counts of what happened: requests submitted, callbacks stored and jobs finished."""
 
     def __init__(self) -> None:
-        self.durations: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_EXCHANGE_BOUNDS_S))
+        self._requests: defaultdict[str, int] = defaultdict(int)
+        self._callbacks: defaultdict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(_STORED_VERDICTS, 0))
+        self._jobs: defaultdict[str, dict[str, Histogram]] = defaultdict(
+            lambda: {status: Histogram(_JOB_BOUNDS_S) for status in _FINAL_STATUSES}
+        )
 
-    def add(self, providers: Iterable[str]) -> None:
-        """Serve these providers before their first exchange."""
-        for name in providers:
-            _ = self.durations[name]
+    def add(self, providers: Mapping[str, Provider]) -> None:
+        """Serve these providers before something happens."""
+        for name, provider in providers.items():
+            _ = self._requests[name]
+            if provider.callbacks:
+                _ = self._callbacks[name]
+            if provider.callbacks or provider.poller:
+                _ = self._jobs[name]
 
-    def time_exchange(self, work: WorkT, admission: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        return _TimedAdmission(self, work, admission)
+    def count(self, increments: Sequence[ActivityIncrement]) -> None:
+        for increment in increments:
+            if increment.kind == ActivityKind.REQUESTS:
+                self._requests[increment.provider] += increment.count
+            elif increment.kind == ActivityKind.CALLBACKS:
+                self._callbacks[increment.provider][increment.outcome] += increment.count
+            else:
+                histogram = self._jobs[increment.provider][increment.outcome]
+                histogram.add(_COARSE_BUCKETS[increment.bucket], increment.count, increment.seconds)
 
-    def on_begin(self, work: WorkT, waited: float) -> None:
-        """Observe that an exchange begins, which waited this many seconds for its admission."""
-
-    def on_end(self, work: WorkT, seconds: float) -> None:
-        """Observe that an exchange ended after this many seconds."""
-        self.durations[work.provider].observe(seconds)
-
-
-class _SendObserver(_DurationObserver[Attempt, AttemptOutcome]):
-    """Measures attempts: their number by outcome, their durations, and how late they begin."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lags: defaultdict[str, _Histogram] = defaultdict(lambda: _Histogram(_LAG_BOUNDS_S))
-        self.attempts: defaultdict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(ATTEMPT_OUTCOMES, 0))
-
-    def add(self, providers: Iterable[str]) -> None:
-        for name in providers:
-            _ = self.durations[name], self.lags[name], self.attempts[name]
-
-    def on_begin(self, work: Attempt, waited: float) -> None:
-        self.lags[work.provider].observe(work.overdue + waited)
-
-    def on_record(self, work: Attempt, result: ExchangeResult[AttemptOutcome]) -> None:
-        self.attempts[work.provider][_get_outcome(result.update)] += 1
-
-
-class _TimedAdmission(AbstractContextManager[None], Generic[WorkT, UpdateT]):
-    """An admission that measures how long it takes, and how long the exchange within it."""
-
-    def __init__(
-        self, observer: _DurationObserver[WorkT, UpdateT], work: WorkT, admission: AbstractContextManager[None]
-    ) -> None:
-        self._observer = observer
-        self._work = work
-        self._admission = admission
-        self._time = time.monotonic()
-
-    def __enter__(self) -> None:
-        self._admission.__enter__()
-        waiting_since, self._time = self._time, time.monotonic()
-        self._observer.on_begin(self._work, self._time - waiting_since)
-
-    def __exit__(self, *error: object) -> bool | None:
-        self._observer.on_end(self._work, time.monotonic() - self._time)
-        return self._admission.__exit__(*error)  # type: ignore[arg-type]  # they are what this method is called with
+    def build_metrics(self) -> Iterator[Metric]:
+        submitted = _create_counter("requests_submitted", "Requests that were submitted.", "provider")
+        for name, count in self._requests.items():
+            submitted.add_metric([name], count)
+        callbacks = _create_counter("callbacks_stored", "Callbacks that were stored.", "provider", "verdict")
+        _add_counts(callbacks, self._callbacks)
+        jobs = _create_histogram(
+            "job_duration_seconds", "Seconds from the acceptance of a job to its final status.", "provider", "status"
+        )
+        for name, histograms in self._jobs.items():
+            for status, histogram in histograms.items():
+                histogram.add_to(jobs, [name, status])
+        yield from (submitted, callbacks, jobs)
 
 
 class _WatchedLoop:
@@ -237,8 +286,19 @@ class _WatchedLoop:
         return interval
 
 
-def _get_outcome(update: AttemptOutcome) -> str:
-    if isinstance(update.outcome, NotSent):
-        return _NOT_SENT
-    status = update.decision.status
-    return _RETRIED if status is RequestStatus.QUEUED else status
+def _add_counts(family: CounterMetricFamily, counts: Mapping[str, Mapping[str, int]]) -> None:
+    for name, by_label in counts.items():
+        for label, count in by_label.items():
+            family.add_metric([name, label], count)
+
+
+def _create_counter(name: str, description: str, *labels: str) -> CounterMetricFamily:
+    return CounterMetricFamily(f"receiver_{name}", description, labels=labels)
+
+
+def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"receiver_{name}", description, labels=labels)
+
+
+def _create_histogram(name: str, description: str, *labels: str) -> HistogramMetricFamily:
+    return HistogramMetricFamily(f"receiver_{name}", description, labels=labels)

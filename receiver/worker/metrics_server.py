@@ -1,6 +1,5 @@
 """The HTTP server of a worker's metrics, for Prometheus. It requires no key; do not expose its port to the public."""
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from receiver.domain.errors import ReceiverError
+from receiver.ports import build_port_error
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -21,10 +20,6 @@ _ADDRESS = "0.0.0.0"  # noqa: S104  # as the web process: Prometheus usually run
 _MAX_CONNECTIONS = 32
 _CONNECTION_TIMEOUT_S = 10.0
 _STOP_TIMEOUT_S = 0.5
-
-
-class PortUnavailable(ReceiverError):
-    """The worker cannot listen on `RECEIVER_METRICS_PORT`; the message names the remedy."""
 
 
 @contextmanager
@@ -40,10 +35,8 @@ def serve_metrics(port: int, collector: Collector) -> Iterator[None]:
     try:
         server.start()
     except OSError as error:
-        raise PortUnavailable(
-            f"RECEIVER_METRICS_PORT: Cannot listen on port {port}: {os.strerror(error.errno or 0)}. Each worker of a "
-            "machine needs a port of its own: set another one, or stop the process that uses it."
-        ) from error
+        remedy = "Each worker of a machine needs a port of its own: set another one"
+        raise build_port_error("RECEIVER_METRICS_PORT", port, error, remedy) from error
     try:
         yield
     finally:

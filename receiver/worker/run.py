@@ -1,9 +1,10 @@
 """The worker process: builds the store, the channels and the loops, runs them until it is stopped, then drains."""
 
+import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import partial
 
 import gevent
@@ -33,8 +34,10 @@ from receiver.settings import Settings
 from receiver.store.clock import Clock
 from receiver.store.database import WORKER_LIMIT_S, Database
 from receiver.store.errors import StoreUnavailable
+from receiver.tracing.loading import Tracing, load_tracing
 from receiver.worker.metrics import WorkerMetrics
 from receiver.worker.metrics_server import serve_metrics
+from receiver.worker.tracing import build_observers
 
 _DRAIN_TIMEOUT_S = 20.0
 _STORE_TIMEOUT_S = 5.0
@@ -56,16 +59,28 @@ def run_worker(settings: Settings, dsn: str) -> None:
     database = Database(
         dsn, size=settings.database_pool_size, limit_s=WORKER_LIMIT_S, prepare=settings.database_prepare
     )
-    with closing(database):
+    with closing(database), _open_tracing(database) as tracing:
         if settings.metrics_port is None:
-            _run(settings, database, stopping, None)
+            _run(settings, database, stopping, None, tracing)
             return
         metrics = WorkerMetrics(database, settings.send_targets)
         with serve_metrics(settings.metrics_port, metrics):
-            _run(settings, database, stopping, metrics)
+            _run(settings, database, stopping, metrics, tracing)
 
 
-def _run(settings: Settings, database: Database, stopping: Event, metrics: WorkerMetrics | None) -> None:
+@contextmanager
+def _open_tracing(database: Database) -> Iterator[Tracing | None]:
+    tracing = load_tracing(os.environ, database)
+    try:
+        yield tracing
+    finally:
+        if tracing:
+            tracing.close()
+
+
+def _run(
+    settings: Settings, database: Database, stopping: Event, metrics: WorkerMetrics | None, tracing: Tracing | None
+) -> None:
     """Open what the loops need, and run them until `stopping` is set."""
     finished = Event()
     gevent.spawn(_abort_without_store, database, stopping, finished)
@@ -74,7 +89,7 @@ def _run(settings: Settings, database: Database, stopping: Event, metrics: Worke
             closing(Clock(database)) as clock,
             Channels(database, settings.send_targets, _build_callback_urls(settings), settings.secret_keys) as channels,
         ):
-            _run_loops(settings, database, channels, clock, stopping, metrics=metrics)
+            _run_loops(settings, database, channels, clock, stopping, metrics=metrics, tracing=tracing)
     finally:
         finished.set()
 
@@ -91,11 +106,13 @@ def _run_loops(
     stopping: Event,
     *,
     metrics: WorkerMetrics | None,
+    tracing: Tracing | None,
 ) -> None:
     providers = channels.providers
-    send_loop = ExchangeLoop(SendTask(providers), database, channels, clock, metrics.send if metrics else None)
-    poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock, metrics.poll if metrics else None)
-    lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock, metrics.lookup if metrics else None)
+    observers = build_observers(metrics, tracing)
+    send_loop = ExchangeLoop(SendTask(providers), database, channels, clock, observers.send)
+    poll_loop = ExchangeLoop(PollTask(providers), database, channels, clock, observers.poll)
+    lookup_loop = ExchangeLoop(LookupTask(providers), database, channels, clock, observers.lookup)
     credential_monitor = CredentialMonitor(database, providers)
     steps: list[Callable[[], float]] = [
         credential_monitor.step,
@@ -105,13 +122,15 @@ def _run_loops(
         lookup_loop.step,
         partial(mark_overdue_jobs, database),
         partial(move_counts, database),
-        partial(count_activity, database),
+        partial(count_activity, database, metrics.count_activity if metrics else None),
         lambda: apply_retentions(database, list_retentions(channels.providers)),
     ]
     if PROVIDER_NAME in channels:
         steps.append(partial(queue_notifications, database))
     renew: Callable[[], float] = channels.rate_limiter.renew
     if metrics:
+        metrics.watch_exchanges({"send": send_loop, "poll": poll_loop, "lookup": lookup_loop}, channels.rate_limiter)
+        steps.append(metrics.measure_event_loop)
         renew, *steps = (metrics.watch(step) for step in (renew, *steps))
 
     def apply(configured: ConfiguredProviders) -> None:

@@ -122,11 +122,10 @@ class Service:
     def api(self) -> Server:
         return Server("127.0.0.1", self.port, headers={"authorization": f"Bearer {ADMIN_KEY}"})
 
-    def find_metrics(self) -> set[str]:
-        """Return the names of the metrics that the web process and the worker serve."""
+    def scrape(self) -> list[str]:
+        """Return the metrics of the web process and of the worker, in Prometheus's text format."""
         servers = (Server("127.0.0.1", self.port), Server("127.0.0.1", self.metrics_port))
-        text = "".join(server.call("GET", "/metrics").body.decode() for server in servers)
-        return set(re.findall(r"^# TYPE (receiver_\w+) ", text, re.MULTILINE))
+        return [server.call("GET", "/metrics").body.decode() for server in servers]
 
     @contextmanager
     def serving(self, config: str) -> Iterator[None]:

@@ -37,5 +37,5 @@ def test_each_alert_has_cases_for_both() -> None:
     assert silent == firing == set(ALERTS)
 
 
-def test_readme_lists_the_alerts() -> None:
-    assert parse_first_column(read_guide("README.md"), "alert") == ALERTS
+def test_guide_lists_the_alerts() -> None:
+    assert parse_first_column(read_guide("docs/metrics.md"), "alert") == ALERTS

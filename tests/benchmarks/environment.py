@@ -122,6 +122,6 @@ def _build_environ(dsn: str, config: Path) -> dict[str, str]:
         "RECEIVER_CONFIG": str(config),
         "RECEIVER_PUBLIC_URL": "http://127.0.0.1:8000",
         "RECEIVER_SECRET_KEY": "a-secret-key-of-benchmarks",
-        "LOG_LEVEL": "WARNING",
+        "LOG_LEVEL": "INFO",
         "LOG_FORMAT": "json",
     }

@@ -50,7 +50,7 @@ def open_endpoints(
     authenticator = CallbackAuthenticator(AuthLog(database), StaticKeyDocuments(documents))
     waiters, followers = JobWaiters(database), Followers(database)
     reader, api_keys = Reader(database), ApiKeyAuthenticator(database, None, 1)
-    metrics = CallbackMetrics(database, reader, ["acme"], batcher, waiters)
+    metrics = CallbackMetrics(database, reader, ["acme"], batcher=batcher, submissions=submissions, job_waiters=waiters)
     services = (database, clock, batcher, submissions, authenticator, api_keys, waiters, followers, metrics, reader)
     try:
         yield {

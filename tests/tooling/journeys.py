@@ -27,6 +27,9 @@ PACKAGE = "receiver"
 BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics", "store-health"})
 """Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock, the store's health."""
 
+LOG_MODULES = frozenset({"receiver.logs", "receiver.web.access_log", "receiver.web.server.request_ids"})
+"""The modules of the log and of the ids in it, which are beside the journeys too."""
+
 
 class Recorder:
     """Records which functions ran, in the order of their first call, while a journey is under way."""
@@ -37,7 +40,8 @@ class Recorder:
 
     def record(self, module: str, function: str) -> None:
         """Record a call; called at the start of every instrumented function."""
-        if self.enabled and threading.current_thread().name not in BACKGROUND_THREADS:
+        is_beside = module in LOG_MODULES or threading.current_thread().name in BACKGROUND_THREADS
+        if self.enabled and not is_beside:
             self._calls.setdefault((module, function))
 
     @contextmanager

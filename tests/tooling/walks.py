@@ -17,6 +17,7 @@ from receiver.domain.jobs import EventSource, JobStatus
 from receiver.exchange.channels import Channels
 from receiver.exchange.loop import ExchangeLoop
 from receiver.followup.poll import PollTask
+from receiver.logs import configure_logs
 from receiver.outbound.notifications import queue_notifications
 from receiver.outbound.send import SendTask
 from receiver.reconcile import reconcile
@@ -62,6 +63,7 @@ class Scenario:
                 "LOG_LEVEL": "ERROR",
             }
         )
+        configure_logs("ERROR", "json")
         self.app: Flask = create_app(self.settings)
         stack.callback(get_app_context(self.app).close)
         self.connection: Connection = stack.enter_context(closing(connect(self.dsn)))

@@ -60,6 +60,7 @@ COMPLETE_ENVIRONMENT = {
     "RECEIVER_MAX_BODY": "2048",
     "LOG_LEVEL": "DEBUG",
     "LOG_FORMAT": "console",
+    "LOG_CALLBACKS": "0.25",
     "UNRELATED": "left alone",
 }
 SECRETS = ["sk_live_4242", SECRET, OLD_SECRET, "hunter2", "a-secret-key-of-cookies", "an-admin-key-of-length"]
@@ -77,6 +78,7 @@ BAD_ENVIRONMENT = {
     "RECEIVER_MAX_BODY": "-1",
     "LOG_LEVEL": "sk-loud",
     "LOG_FORMAT": "sk-xml",
+    "LOG_CALLBACKS": "1.5",
 }
 BAD_FILE = """
 colour = "sk-colour"

@@ -14,36 +14,47 @@ SELECT since, least(date_trunc('minute', since, 'UTC') + interval '1 minute', un
 FROM progress CROSS JOIN input
 
 -- name: count_activity
--- Count the rows of a period. Each provider and status is counted separately along the index of its list, see list_jobs.
+-- Count the rows of a period, add the counts to those of its minute, and return them, of jobs with the sum of the seconds
+-- from acceptance to the final status. Each provider and status is counted separately along the index of its list, see
+-- list_jobs.
 WITH counted AS (
-    SELECT source.provider, 'requests' AS kind, 'submitted' AS outcome, 0 AS bucket, item.count
+    SELECT source.provider, 'requests' AS kind, 'submitted' AS outcome, 0 AS bucket, item.count,
+        0::double precision AS seconds
     FROM operations_with_requests AS source CROSS JOIN unnest(%(request_statuses)s::text[]) AS candidate(status)
     CROSS JOIN LATERAL (
         SELECT count(*) AS count FROM requests
         WHERE provider = source.provider AND operation = source.operation AND status = candidate.status
             AND created_at >= %(since)s AND created_at < %(until)s) AS item
     UNION ALL
-    SELECT source.provider, 'callbacks', candidate.verdict, 0, item.count
+    SELECT source.provider, 'callbacks', candidate.verdict, 0, item.count, 0
     FROM providers_with_callbacks AS source CROSS JOIN unnest(%(verdicts)s::text[]) AS candidate(verdict)
     CROSS JOIN LATERAL (
         SELECT count(*) AS count FROM callbacks
         WHERE provider = source.provider AND verdict = candidate.verdict
             AND received_at >= %(since)s AND received_at < %(until)s) AS item
     UNION ALL
-    SELECT source.provider, 'jobs', candidate.status, item.bucket, item.count
+    SELECT source.provider, 'jobs', candidate.status, item.bucket, item.count, item.seconds
     FROM providers_with_jobs AS source CROSS JOIN unnest(%(job_statuses)s::text[]) AS candidate(status)
     CROSS JOIN LATERAL (
         SELECT width_bucket(extract(epoch FROM finished_at - accepted_at)::double precision,
-            %(bounds)s::double precision[]) AS bucket, count(*) AS count
+            %(bounds)s::double precision[]) AS bucket, count(*) AS count,
+            sum(extract(epoch FROM finished_at - accepted_at)::double precision) AS seconds
         FROM jobs
         WHERE provider = source.provider AND status = candidate.status
             AND finished_at >= %(since)s AND finished_at < %(until)s
         GROUP BY bucket) AS item
+),
+increments AS MATERIALIZED (
+    SELECT provider, kind, outcome, bucket, sum(count)::bigint AS count, sum(seconds) AS seconds
+    FROM counted WHERE count > 0 GROUP BY provider, kind, outcome, bucket ORDER BY provider, kind, outcome, bucket
+),
+stored_counts AS (
+    INSERT INTO activity AS total (seconds, started_at, provider, kind, outcome, bucket, count)
+    SELECT 60, date_trunc('minute', %(since)s::timestamptz, 'UTC'), provider, kind, outcome, bucket, count
+    FROM increments
+    ON CONFLICT (seconds, started_at, provider, kind, outcome, bucket) DO UPDATE SET count = total.count + excluded.count
 )
-INSERT INTO activity AS total (seconds, started_at, provider, kind, outcome, bucket, count)
-SELECT 60, date_trunc('minute', %(since)s::timestamptz, 'UTC'), provider, kind, outcome, bucket, sum(count)
-FROM counted WHERE count > 0 GROUP BY provider, kind, outcome, bucket ORDER BY provider, kind, outcome, bucket
-ON CONFLICT (seconds, started_at, provider, kind, outcome, bucket) DO UPDATE SET count = total.count + excluded.count
+SELECT provider, kind, outcome, bucket, count, seconds FROM increments
 
 -- name: save_activity_progress
 -- Store up to when rows are counted.

@@ -17,15 +17,15 @@ input AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(requests)s::jsonb) AS request(
         id uuid, provider text, operation text, payload jsonb, metadata jsonb, status text, due_at timestamptz,
         deadline_at timestamptz, deadline_after double precision, notify_url text, notify_events text[],
-        client text, priority smallint, idempotency_key text)
+        client text, priority smallint, idempotency_key text, traceparent text)
 ),
 inserted_requests AS (
     INSERT INTO requests (id, provider, operation, payload, metadata, status, created_at, due_at, deadline_at,
-        notify_url, notify_events, client, priority)
+        notify_url, notify_events, client, priority, traceparent)
     SELECT id, provider, operation, payload, metadata, status, now(),
         CASE WHEN status = 'queued' THEN greatest(due_at, now()) END,
         coalesce(deadline_at, greatest(due_at, now()) + make_interval(secs => deadline_after)), notify_url,
-        notify_events, client, priority
+        notify_events, client, priority, traceparent
     FROM input
     WHERE idempotency_key IS NULL OR (client, idempotency_key) IN (SELECT client, key FROM reserved_keys)
     ON CONFLICT (id) DO NOTHING
@@ -85,14 +85,14 @@ inserted_attempts AS (
 )
 SELECT attempt_id AS id, id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
     started_at, notify_url IS NOT NULL AS notify, notify_events,
-    extract(epoch FROM overdue)::double precision AS overdue
+    extract(epoch FROM overdue)::double precision AS overdue, traceparent
 FROM claimed_requests
 ORDER BY priority DESC, claimed_requests.overdue DESC, request_id
 
 -- name: find_claimed_attempts
 -- Return the attempts of claims whose lease has not expired and that have no outcome.
 SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    started_at, notify_url IS NOT NULL AS notify, notify_events
+    started_at, notify_url IS NOT NULL AS notify, notify_events, traceparent
 FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
 WHERE requests.status = 'sending' AND leased_until > now() AND attempts.finished_at IS NULL
     AND attempts.id IN (
@@ -102,7 +102,7 @@ WHERE requests.status = 'sending' AND leased_until > now() AND attempts.finished
 -- name: lock_lost_attempts
 -- Lock and return attempts whose lease has expired: their worker died or hangs.
 SELECT attempts.id, requests.id AS request_id, provider, operation, payload, failures, ambiguous, deadline_at,
-    started_at, notify_url IS NOT NULL AS notify, notify_events
+    started_at, notify_url IS NOT NULL AS notify, notify_events, traceparent
 FROM requests JOIN attempts ON attempts.request_id = requests.id AND attempts.number = requests.attempts
 WHERE requests.status = 'sending' AND leased_until < now()
 ORDER BY leased_until LIMIT %(limit)s
@@ -211,7 +211,8 @@ SELECT id FROM expired_requests
 -- name: find_requests
 -- Return the requests with these ids in order of submission.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
-    notify_url, notify_events, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict
+    notify_url, notify_events, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
+    traceparent
 FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 
 -- name: find_request_details
@@ -219,6 +220,7 @@ FROM requests WHERE id = ANY(%(ids)s) ORDER BY created_at, id
 -- means all), and the actions on it, oldest first. The attempts have their responses only if `with_responses` is true.
 SELECT id, provider, operation, payload, metadata, status, detail, created_at, due_at, deadline_at, finished_at,
     notify_url, notify_events, client, erased_at, priority, conflict_deadline_at IS NOT NULL AS reference_conflict,
+    traceparent,
     ARRAY(SELECT ROW(number, started_at, finished_at, response_status, error,
             CASE WHEN %(with_responses)s::boolean THEN response_headers END,
             CASE WHEN %(with_responses)s::boolean THEN response_body END)

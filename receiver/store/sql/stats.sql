@@ -30,11 +30,21 @@ LEFT JOIN LATERAL (
 ) AS oldest ON true
 
 -- name: find_due_ages
--- Return for each of the named providers how many seconds ago its oldest due request became due, 0 if none is due.
-SELECT provider.name, coalesce((
-    SELECT extract(epoch FROM now() - due_at)::double precision FROM requests
-    WHERE status = 'queued' AND requests.provider = provider.name AND due_at <= now()
-    ORDER BY due_at LIMIT 1), 0)
+-- Return for each of the named providers how many seconds ago its oldest due request, poll and lookup became due, 0 if
+-- none is due.
+SELECT provider.name,
+    coalesce((
+        SELECT extract(epoch FROM now() - due_at)::double precision FROM requests
+        WHERE status = 'queued' AND requests.provider = provider.name AND due_at <= now()
+        ORDER BY due_at LIMIT 1), 0) AS requests,
+    coalesce((
+        SELECT extract(epoch FROM now() - poll_at)::double precision FROM jobs
+        WHERE jobs.provider = provider.name AND poll_at <= now()
+        ORDER BY poll_at LIMIT 1), 0) AS polls,
+    coalesce((
+        SELECT extract(epoch FROM now() - next_lookup_at)::double precision FROM requests
+        WHERE requests.provider = provider.name AND next_lookup_at <= now()
+        ORDER BY next_lookup_at LIMIT 1), 0) AS lookups
 FROM unnest(%(names)s::text[]) AS provider(name)
 
 -- name: list_stored_providers

@@ -148,7 +148,7 @@ class ApiKeyAuthenticator:
             self._failures.record(address)
             raise
         if cached.tokens < 1:
-            raise RateLimitExceeded(cached.rate_limit)
+            raise RateLimitExceeded(cached.rate_limit, cached.caller)
         cached.tokens -= 1
         return cached.caller, cached.rate_limit
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from receiver.domain.access import Caller
 from receiver.domain.errors import ReceiverError
 
 
@@ -23,10 +24,11 @@ class RateLimit:
 
 
 class RateLimitExceeded(ReceiverError):
-    """A key has used all its calls of this minute."""
+    """A key has used all its calls of this minute; `caller` is the key, for the log."""
 
-    def __init__(self, rate_limit: RateLimit) -> None:
+    def __init__(self, rate_limit: RateLimit, caller: Caller | None = None) -> None:
         super().__init__(
             f"Rate limit exceeded: {rate_limit.per_minute} calls per minute. Try again after `Retry-After` seconds."
         )
         self.rate_limit = rate_limit
+        self.caller = caller

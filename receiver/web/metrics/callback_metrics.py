@@ -1,8 +1,8 @@
 """The metrics that a web process counts itself, and the registry that serves them with the metrics of the database.
 
-The response to a callback is only appended to a queue, and counted with all others once a second: counting each
-response at once would cost several microseconds in the path of every callback. With several gunicorn workers each
-process serves the sums of all; see `MultiprocessDirectory`.
+A response to a callback or to a call of the API is only appended to a queue, and counted with all others once a second:
+counting each response at once would cost several microseconds in the path of every callback. With several gunicorn
+workers each process serves the sums of all; see `MultiprocessDirectory`.
 """
 
 import os
@@ -11,7 +11,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,11 +23,13 @@ from prometheus_client.registry import Collector
 
 from receiver.domain.accounts import split_account
 from receiver.inbound.receive import CallbackBatcher
+from receiver.outbound.submission_batcher import SubmissionBatcher
 from receiver.store.database import Database
 from receiver.store.reading import Reader
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
+from receiver.web.metrics.process_metrics import BuildCollector, ProcessMetrics
 from receiver.web.metrics.store_metrics import StoreMetrics
 from receiver.web.server.connections import REFUSALS, Connections
 from receiver.web.waiting import JobWaiters
@@ -63,6 +65,7 @@ class CallbackMetrics:
     Attributes:
         callback_responses: the responses to callbacks that are not counted yet, to be appended to: a configured
             provider or `UNKNOWN_PROVIDER`, the status, and the seconds that the response took.
+        api_responses: likewise the responses to calls of API operations: the operation, the status, and the seconds.
     """
 
     def __init__(
@@ -70,7 +73,9 @@ class CallbackMetrics:
         database: Database,
         reader: Reader,
         providers: Collection[str],
+        *,
         batcher: CallbackBatcher,
+        submissions: SubmissionBatcher,
         job_waiters: JobWaiters,
     ) -> None:
         self._registry = CollectorRegistry()
@@ -79,13 +84,17 @@ class CallbackMetrics:
             Path(directory).mkdir(parents=True, exist_ok=True)
             self._registry.register(_MultiprocessCollector(Path(directory)))
         self._create_metrics(None if directory else self._registry)
-        self._store_metrics = StoreMetrics(database, None if directory else self._registry)
+        queues = {"callbacks": batcher.stats, "submissions": submissions.stats}
+        self._store_metrics = StoreMetrics(database, queues, None if directory else self._registry)
+        self._process_metrics = ProcessMetrics(None if directory else self._registry)
+        self._registry.register(BuildCollector())
         self._database_collector = DatabaseCollector(database, reader, providers)
         self._registry.register(self._database_collector)
         self.configure(providers)
         self._batcher = batcher
         self._job_waiters = job_waiters
         self.callback_responses: deque[tuple[str, int, float]] = deque()
+        self.api_responses: deque[tuple[str, int, float]] = deque()
         self._connections: Connections | None = None
         self._counted_refusals: Mapping[str, int] = {}
         self._count_lock = threading.Lock()
@@ -100,10 +109,6 @@ class CallbackMetrics:
             if split_account(provider).account is None:
                 for outcome in _INITIAL_OUTCOMES:
                     self._callbacks.labels(provider, outcome)
-
-    def record_api_call(self, operation: str, status: int) -> None:
-        """Count a call of an API operation."""
-        self._api_calls.labels(operation, status).inc()
 
     def watch_connections(self, connections: Connections) -> None:
         """Count what the connections of this process refuse, and how many wait for their client."""
@@ -135,6 +140,13 @@ class CallbackMetrics:
         )
         self._api_calls = Counter(
             "receiver_api_calls_total", "Responses to API calls.", ["operation", "status"], registry=registry
+        )
+        self._api_durations = _BatchHistogram(
+            "receiver_api_call_duration_seconds",
+            "Seconds from the arrival of an API call to its response.",
+            ["operation"],
+            buckets=_BUCKETS_S,
+            registry=registry,
         )
         self._waiting_callbacks = Gauge(
             "receiver_callbacks_waiting",
@@ -174,25 +186,27 @@ class CallbackMetrics:
         check_prometheus_client(self._durations.labels(_ACKNOWLEDGED))
 
     def _run(self) -> None:
+        due_at = time.monotonic() + _COUNT_INTERVAL_S
         while not self._closing.wait(_COUNT_INTERVAL_S):
             try:
+                self._process_metrics.update(time.monotonic() - due_at)
                 self._store_metrics.check()
                 self._count()
             except Exception as error:  # whatever it is, the thread must go on counting
                 _log.warning("metrics.count_failed", error=str(error))
+            due_at = time.monotonic() + _COUNT_INTERVAL_S
         self._count()
 
     def _count(self) -> None:
         """Count the queued responses, and update the gauges."""
         with self._count_lock:
-            durations: dict[tuple[str, int], list[float]] = defaultdict(list)
-            for _ in range(len(self.callback_responses)):
-                provider, status, seconds = self.callback_responses.popleft()
-                durations[provider, status].append(seconds)
-            for (provider, status), amounts in durations.items():
+            for (provider, status), durations in _take_all(self.callback_responses).items():
                 outcome = _get_outcome(status)
-                self._callbacks.labels(provider, outcome).inc(len(amounts))
-                self._durations.labels(outcome).observe_all(amounts)
+                self._callbacks.labels(provider, outcome).inc(len(durations))
+                self._durations.labels(outcome).observe_all(durations)
+            for (operation, status), durations in _take_all(self.api_responses).items():
+                self._api_calls.labels(operation, status).inc(len(durations))
+                self._api_durations.labels(operation).observe_all(durations)
             self._waiting_callbacks.set(self._batcher.waiting)
             self._waiting_clients.set(self._job_waiters.count)
             self._count_connections()
@@ -243,6 +257,15 @@ class _MultiprocessCollector(Collector):
 
     def _read(self) -> list[Metric]:
         return list(self._collector.collect())  # type: ignore[no-untyped-call]  # untyped upstream
+
+
+def _take_all(responses: deque[tuple[str, int, float]]) -> Mapping[tuple[str, int], Sequence[float]]:
+    """Remove all responses; return the durations by name and status."""
+    durations: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for _ in range(len(responses)):
+        name, status, seconds = responses.popleft()
+        durations[name, status].append(seconds)
+    return durations
 
 
 def _get_outcome(status: int) -> str:

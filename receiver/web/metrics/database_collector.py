@@ -18,6 +18,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from receiver.domain.jobs import JobStatus
+from receiver.domain.limits import ProviderLimits
 from receiver.domain.sending import RequestStatus
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.connections import Connection, translate_errors
@@ -31,6 +32,7 @@ from receiver.store.stats import (
     CallbackStats,
     CompletionStats,
     Counts,
+    DueAges,
     count_attention,
     count_by_provider,
     find_callback_stats,
@@ -64,10 +66,10 @@ class _Snapshot:
 
     statistics: _Statistics
     workers: int
-    due_ages: Mapping[str, float]
+    due_ages: Sequence[DueAges]
     configured: Mapping[str, bool]
     paused: Mapping[str, bool]
-    open_circuits: Mapping[str, bool]
+    limits: Mapping[str, ProviderLimits]
 
 
 class DatabaseCollector(Collector):
@@ -98,7 +100,8 @@ class DatabaseCollector(Collector):
             yield GaugeMetricFamily("receiver_workers_alive", "Worker processes that are running.", snapshot.workers)
             yield from _build_counts(snapshot.statistics.counts)
             yield from _build_attention(snapshot)
-            yield from _build_provider_gauges(snapshot, datetime.now(UTC))
+            yield from _build_ages(snapshot, datetime.now(UTC))
+            yield from _build_provider_gauges(snapshot)
 
     def _start_read(self) -> threading.Event:
         """Start a read if one is due; the returned event is set when no read is running."""
@@ -123,7 +126,7 @@ class DatabaseCollector(Collector):
                     find_due_ages(connection, list(statistics.counts)),
                     {name: name in self._providers for name in statistics.counts.keys() - {PROVIDER_NAME}},
                     {name: name in paused for name in {*self._providers, *statistics.counts.keys() & {PROVIDER_NAME}}},
-                    {name: name in limits and limits[name].consecutive_openings > 0 for name in self._providers},
+                    {name: limits.get(name) or ProviderLimits(name) for name in providers},
                 )
             self._next_read_at = time.monotonic() + _READ_INTERVAL_S
         except Exception as error:  # whatever it is, the scrape must serve the metrics of the process
@@ -177,16 +180,22 @@ def _build_attention(snapshot: _Snapshot) -> Iterator[Metric]:
     yield from (disputed, unmatched, attention)
 
 
-def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metric]:
+def _build_ages(snapshot: _Snapshot, now: datetime) -> Iterator[Metric]:
     oldest = _create_gauge(
         "oldest_open_job_age_seconds", "Seconds since the oldest job without a final status was accepted."
     )
     for name, completion in snapshot.statistics.completion.items():
         if completion.oldest_open_job is not None:
             oldest.add_metric([name], _get_age(completion.oldest_open_job.accepted_at, now))
-    due = _create_gauge("oldest_due_request_age_seconds", "Seconds since the oldest queued request became due, or 0.")
-    for name, age in snapshot.due_ages.items():
-        due.add_metric([name], age)
+    due_requests = _create_gauge(
+        "oldest_due_request_age_seconds", "Seconds since the oldest queued request became due, or 0."
+    )
+    due_polls = _create_gauge("oldest_due_poll_age_seconds", "Seconds since the oldest poll became due, or 0.")
+    due_lookups = _create_gauge("oldest_due_lookup_age_seconds", "Seconds since the oldest lookup became due, or 0.")
+    for ages in snapshot.due_ages:
+        due_requests.add_metric([ages.name], ages.requests)
+        due_polls.add_metric([ages.name], ages.polls)
+        due_lookups.add_metric([ages.name], ages.lookups)
     last = _create_gauge("last_callback_age_seconds", "Seconds since the provider's last accepted callback.")
     missing = _create_gauge(
         "missing_callback_ratio", "Share of recently finished or unresolved jobs without any callback."
@@ -196,6 +205,10 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
             last.add_metric([name], _get_age(callbacks.last_callback_at, now))
         if callbacks.missing_rate is not None:
             missing.add_metric([name], callbacks.missing_rate)
+    yield from (oldest, due_requests, due_polls, due_lookups, last, missing)
+
+
+def _build_provider_gauges(snapshot: _Snapshot) -> Iterator[Metric]:
     configured = _create_gauge(
         "provider_configured", "Whether the provider, of which data is stored, is configured: 1 or 0."
     )
@@ -207,9 +220,14 @@ def _build_provider_gauges(snapshot: _Snapshot, now: datetime) -> Iterator[Metri
     circuits = _create_gauge(
         "provider_circuit_open", "Whether sending to the provider is suspended because requests failed: 1 or 0."
     )
-    for name, is_open in snapshot.open_circuits.items():
-        circuits.add_metric([name], is_open)
-    yield from (oldest, due, last, missing, configured, paused, circuits)
+    rates = _create_gauge(
+        "provider_lowered_rate", "Requests per second to which the rate was lowered because the provider asked for it."
+    )
+    for name, limits in snapshot.limits.items():
+        circuits.add_metric([name], limits.consecutive_openings > 0)
+        if limits.rate is not None:
+            rates.add_metric([name], limits.rate)
+    yield from (configured, paused, circuits, rates)
 
 
 def _create_gauge(name: str, description: str, *labels: str) -> GaugeMetricFamily:

@@ -1,11 +1,13 @@
 """The metrics of the store as a web process sees it: readiness, waiting commits, failures and connections."""
 
 import time
+from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from receiver.store.database import Database
 from receiver.store.errors import FailureKind
+from receiver.store.group_commit import CommitStats
 
 _CHECK_INTERVAL_S = 10.0
 
@@ -13,8 +15,11 @@ _CHECK_INTERVAL_S = 10.0
 class StoreMetrics:
     """The metrics of one process, summed over all processes of the run; of readiness and age the worst is served."""
 
-    def __init__(self, database: Database, registry: CollectorRegistry | None) -> None:
+    def __init__(
+        self, database: Database, queues: Mapping[str, CommitStats], registry: CollectorRegistry | None
+    ) -> None:
         self._database = database
+        self._queues = queues
         self._ready = Gauge(
             "receiver_ready", "Whether commits succeed: 1 or 0.", multiprocess_mode="livemin", registry=registry
         )
@@ -35,6 +40,16 @@ class StoreMetrics:
         )
         for kind in FailureKind:
             self._errors.labels(kind)
+        self._commits = Counter(
+            "receiver_commits_total", "Batches that were committed, or failed to be.", ["queue"], registry=registry
+        )
+        self._committed_items = Counter(
+            "receiver_committed_items_total", "Items of the batches.", ["queue"], registry=registry
+        )
+        self._commit_seconds = Counter(
+            "receiver_commit_seconds_total", "Seconds that writing the batches took.", ["queue"], registry=registry
+        )
+        self._counted_commits = dict.fromkeys(queues, (0, 0, 0.0))
         self._counted_errors: dict[FailureKind, int] = {}
         self._check_at = time.monotonic()
 
@@ -47,6 +62,15 @@ class StoreMetrics:
         for kind, count in list(health.error_counts.items()):
             self._errors.labels(kind).inc(count - self._counted_errors.get(kind, 0))
             self._counted_errors[kind] = count
+        for name, stats in self._queues.items():
+            self._count_commits(name, stats)
+
+    def _count_commits(self, name: str, stats: CommitStats) -> None:
+        batches, items, seconds = self._counted_commits[name]
+        self._counted_commits[name] = counts = (stats.batches, stats.items, stats.seconds)
+        self._commits.labels(name).inc(counts[0] - batches)
+        self._committed_items.labels(name).inc(counts[1] - items)
+        self._commit_seconds.labels(name).inc(counts[2] - seconds)
 
     def check(self) -> None:
         """Check the store every ten seconds, so that a failure is noticed without traffic."""

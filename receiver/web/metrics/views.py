@@ -1,6 +1,8 @@
 """`/metrics` for Prometheus. Like `/healthz` it requires no key, so a proxy should hide it from the public."""
 
-from flask import Blueprint, Response, request
+from time import perf_counter
+
+from flask import Blueprint, Response, g, request
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from receiver.web.context import current_context
@@ -19,5 +21,6 @@ def show_metrics() -> Response:
 def count_api_call(response: Response) -> Response:
     """Count the response to a call of `/v1` by operation; other paths are made up by callers and not counted."""
     if request.blueprint == api.blueprint.name and request.endpoint is not None:
-        current_context().metrics.record_api_call(request.endpoint.rpartition(".")[2], response.status_code)
+        operation, seconds = request.endpoint.rpartition(".")[2], perf_counter() - g.started_at
+        current_context().metrics.api_responses.append((operation, response.status_code, seconds))
     return response

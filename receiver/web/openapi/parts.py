@@ -29,6 +29,9 @@ keys.
 has the calls that remain (`r`) and the seconds until all are available again (`t`). Beyond the limit the response is \
 429 with `Retry-After`.
 
+**Request ids.** Every response has an `X-Request-Id`, which the log of the service has too. A call may choose it \
+by the same header: 1 to 128 characters of `[A-Za-z0-9._-]`.
+
 **Retries.** 429 and 503 have `Retry-After` in seconds. A call answered with 429 had no effect; a call answered with \
 503 may have been committed, if the database failed at that moment. Submit with an `Idempotency-Key`, and the same \
 submission can be repeated after any failure: it gets the first response again.

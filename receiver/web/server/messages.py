@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Protocol, Self
 
 from receiver.domain.records import record
+from receiver.web.server.request_ids import REQUEST_ID
 
 _SERVER = "gunicorn"
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -57,11 +58,12 @@ class HttpResponse:
         """Return a response of Flask, which must not be imported here, see `receiver.web.server`."""
         return cls(response.status_code, list(response.headers.items()), response.get_data())
 
-    def encode(self, version: tuple[int, int], *, is_kept: bool, has_body: bool = True) -> bytes:
+    def encode(self, version: tuple[int, int], request_id: str, *, is_kept: bool, has_body: bool = True) -> bytes:
         """Return the bytes to send.
 
         Args:
             version: the HTTP version of the request.
+            request_id: the id of the request.
             is_kept: whether the connection stays open.
             has_body: whether the body is sent; it is not in response to HEAD.
         """
@@ -70,6 +72,7 @@ class HttpResponse:
             f"Server: {_SERVER}",
             f"Date: {_format_date()}",
             f"Connection: {'keep-alive' if is_kept else 'close'}",
+            f"{REQUEST_ID}: {request_id}",
             *[f"{name}: {value}" for name, value in self.headers],
             "\r\n",
         ]

@@ -20,10 +20,12 @@ from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
 from receiver.domain.connections import ConnectionLimits
+from receiver.logs import get_request_id, set_request_id
 from receiver.web.server.connection import Connection
 from receiver.web.server.connections import MALFORMED, STOP_TIMEOUT_S, Connections
 from receiver.web.server.errors import CutReason, RequestCut
 from receiver.web.server.messages import HttpRequest, HttpResponse, join_headers
+from receiver.web.server.request_ids import REQUEST_ID, begin_request
 
 MAX_HEADER_BYTES = 64 * 1024
 """The bytes of all headers of a request together, or of the trailers of a chunked body."""
@@ -183,6 +185,7 @@ class Worker(GeventWorker):
             Whether the connection can take another request.
         """
         connection.begin_request()
+        set_request_id("")
         request: Any = next(parser)
         connection.begin_handling(self._find_forwarded(connection, request))
         if not connection.has_received:  # a pipelined request, which arrived with an earlier one
@@ -224,12 +227,13 @@ class Worker(GeventWorker):
         if request._expected_100_continue:  # noqa: SLF001  # gunicorn itself answers it where it calls the app
             connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         headers = join_headers(request.headers)
+        request_id = begin_request(headers.get("x-request-id"))
         response = endpoint.respond(
             HttpRequest(request.method, request.uri, request.path, headers, request.body, connection.peer)
         )
         is_kept = self.alive and not request.should_close()
         connection.sendall(
-            response.encode(request.version, is_kept=is_kept, has_body=request.method != "HEAD"),
+            response.encode(request.version, request_id, is_kept=is_kept, has_body=request.method != "HEAD"),
         )
         return is_kept
 
@@ -246,7 +250,9 @@ class Worker(GeventWorker):
 
         if isinstance(error, ParseException):
             self.connections.refusals[MALFORMED] += 1
+        request_id = get_request_id() or begin_request(None)
         response = build_problem_response(error)
+        response.headers[REQUEST_ID] = request_id
         headers = "".join(f"{name}: {value}\r\n" for name, value in response.headers.items())
         head = f"HTTP/1.1 {response.status}\r\n{headers}Connection: close\r\n\r\n"
         connection.send_if_possible(head.encode("latin-1") + response.get_data())

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import join_account
 from receiver.domain.jobs import Effect, JobEvent, compute_effects
 from receiver.domain.paging import Page, PageRequest
 from receiver.domain.status_explanations import explain_status
+from receiver.domain.tracing import TRACEPARENT, parse_traceparent
 from receiver.operations import jobs as operations
 from receiver.outbound.track import AlreadyTracked, TrackedReference, track_reference
 from receiver.schemas.api import jobs as schemas
@@ -32,6 +33,7 @@ from receiver.web.operations import (
     restrict_filter,
 )
 from receiver.web.problems import ProblemError, ProblemType
+from receiver.web.tracing import trace_submission
 from receiver.web.v1.blueprint import api
 from receiver.web.v1.waits import PREFER, parse_wait
 
@@ -62,7 +64,15 @@ def track_job(body: dict[str, Any]) -> Response:
     other. Callbacks that came first count.
     """
     require_provider(join_account(body["provider"], body.get("account")))
-    tracked, operator = TrackedReference(**body, client=current_caller().client), build_operator_action(None)
+    traceparent, tracing = parse_traceparent(request.headers.get(TRACEPARENT)), current_context().tracing
+    if tracing:
+        return trace_submission(tracing, request.path, traceparent, partial(_track, body))
+    return _track(body, traceparent)
+
+
+def _track(body: dict[str, Any], traceparent: str | None) -> Response:
+    tracked = TrackedReference(**body, client=current_caller().client, traceparent=traceparent)
+    operator = build_operator_action(None)
 
     def track(connection: Connection) -> Response:
         context = current_context()

@@ -11,6 +11,7 @@ from receiver.domain.limits import ProviderLimits
 from receiver.domain.notifications import NotificationStatus, get_status
 from receiver.domain.paging import NameCursor, Page
 from receiver.domain.sending import RequestStatus
+from receiver.domain.suggestions import format_suggestion
 from receiver.operations import providers as operations
 from receiver.providers.base import Provider
 from receiver.providers.webhook import PROVIDER_NAME
@@ -210,7 +211,8 @@ def _perform_action(action: Callable[..., None], name: str, body: Mapping[str, A
     providers, subject = current_context().providers, join_account(name, body["account"])
     names = sorted(_select_names(providers, [subject]))
     if not names or not current_caller().can_access(subject):
-        raise ProblemError(ProblemType.NOT_FOUND, _NOT_FOUND)
+        visible = [each for each in providers if current_caller().can_access(each)]
+        raise ProblemError(ProblemType.NOT_FOUND, f"{_NOT_FOUND}{format_suggestion(subject, visible)}")
     with current_context().database.transaction() as connection:
         action(connection, subject, current_caller().name, body["reason"], names)
         return build_documents(connection, names[:1])[0]

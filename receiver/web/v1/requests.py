@@ -8,6 +8,7 @@ from flask import Response, request, url_for
 
 from receiver.domain.access import Scope
 from receiver.domain.paging import Page
+from receiver.domain.tracing import TRACEPARENT
 from receiver.operations import requests as operations
 from receiver.schemas.api import requests as schemas
 from receiver.schemas.api.common import list_of
@@ -83,7 +84,8 @@ def submit_batch(body: dict[str, Any]) -> Response:
 def _submit(body: dict[str, Any]) -> Response:
     """Respond to what `SubmissionEndpoint` leaves to Flask."""
     key, size = request.headers.get(IDEMPOTENCY_KEY), request.content_length or 0
-    response = submit(current_context(), current_caller(), request.path, body, key, size=size)
+    traceparent = request.headers.get(TRACEPARENT)
+    response = submit(current_context(), current_caller(), request.path, body, key, size=size, traceparent=traceparent)
     return Response(response.body, response.status, list(response.headers))
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from tests.support.stub_api import (
     build_reply,
     hang_up_once,
 )
+from tests.support.tls import running_https_server, write_certificate
 
 
 def test_arguments_are_escaped_in_paths(service: Service) -> None:
@@ -124,3 +126,16 @@ def test_lost_response_to_an_action_is_reported() -> None:
 def test_arguments_are_escaped_in_queries(stub: Provider, command: CommandLine) -> None:
     stub.script("callbacks?provider=a%26verdict%3Drefused%23+%C3%A9&limit=50", build_page())
     assert command.json("callback", "list", "--provider", "a&verdict=refused# é")["items"] == []
+
+
+def test_certificate_of_an_unknown_ca_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = write_certificate(tmp_path / "service.pem", "localhost")
+    with running_https_server(certificate) as server:
+        command = CommandLine(server.url("/200"))
+        assert "set SSL_CERT_FILE to the CA's certificate" in command.fails("job", "list")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert "responded with 200 and no JSON" in command.fails("job", "list")
+
+
+def test_url_with_tls_of_a_service_without_is_explained(stub: Provider) -> None:
+    assert "begin the URL with http://" in CommandLine(stub.url.replace("http", "https")).fails("job", "list")

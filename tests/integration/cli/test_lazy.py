@@ -41,3 +41,18 @@ def test_help_lists_all_commands_without_importing_them() -> None:
     subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL, timeout=30)
     listed = CliRunner().invoke(commands, ["--help"]).output.partition("Commands:\n")[2]
     assert [line.split()[0] for line in listed.splitlines()] == commands.list_commands(click.Context(commands))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["jobs"], "Did you mean 'job'?"),
+        (["provider", "chek"], "Did you mean 'check'?"),
+        (["job", "shwo"], "Did you mean 'show'?"),
+        (["job", "list", "--statsu", "failed"], "Did you mean '--status'?"),
+    ],
+)
+def test_misspelt_command_or_option_is_suggested(arguments: list[str], suggestion: str) -> None:
+    result = CliRunner().invoke(commands, arguments)
+    assert result.exit_code == 2
+    assert suggestion in result.stderr

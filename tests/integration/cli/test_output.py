@@ -69,13 +69,33 @@ def test_terminal_output_wraps_prose_and_keeps_ids(stub: Provider, command: Comm
     item = build_long_job()
     stub.script(JOB_ID, build_reply(item))
     shown = run_at_terminal(command, "job", "show", JOB_ID)
-    assert "\x1b[31mfailed" in shown
+    assert "\x1b[31m✕ failed" in shown
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
     assert any(line.endswith(item["id"]) for line in lines)
     assert any(line.endswith(item["reference"]) for line in lines)
     assert sum("many" in line for line in lines) > 5
     assert all(len(line) <= 100 for line in lines if "many" in line)
-    assert "\x1b" not in run_at_terminal(command, "job", "show", JOB_ID, NO_COLOR="1", TERM="dumb")
+
+
+def test_terminal_shows_ids_whole_and_times_relative(stub: Provider, command: CommandLine) -> None:
+    item = build_job_document(id=str(uuid4()), status="in_progress", provider="p" * 30, unmatched=False)
+    stub.script(JOBS, build_page(item))
+    for environ in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        listed = run_at_terminal(command, "job", "list", COLUMNS="80", LANG="C.UTF-8", **environ)
+        status = "in_progress" if "TERM" in environ else "◐ in progress"
+        [headings, row] = listed.splitlines()[:2]
+        assert headings.split()[:3] == ["id", "status", "accepted"]
+        assert row.startswith(f"{item['id']}  {status}  ")
+        assert re.search(r"  \d+ d ago .*  ref-1$", row)
+        assert "\x1b" not in listed
+
+
+def test_wide_tables_have_all_columns_and_absolute_times(stub: Provider, command: CommandLine) -> None:
+    item = build_job_document(id=str(uuid4()))
+    stub.script(JOBS, build_page(item))
+    [headings, row] = run_at_terminal(command, "job", "list", "--wide", COLUMNS="40", NO_COLOR="1").splitlines()
+    assert headings.split() == ["id", "status", "provider", "accepted", "finished", "flags", "reference"]
+    assert row.split()[-4:] == ["2026-11-23T12:00:05Z", "∅", "unmatched", "ref-1"]
 
 
 def run_at_terminal(command: CommandLine, *arguments: str, **environ: str) -> str:

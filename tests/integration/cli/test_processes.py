@@ -1,6 +1,7 @@
 """`receiver web` and `worker` as real processes."""
 
 import signal
+import socket
 from pathlib import Path
 from uuid import uuid4
 
@@ -37,3 +38,12 @@ def test_process_without_its_variables_is_refused(installation: Installation, co
         assert "RECEIVER_SECRET_KEY: Missing data for required field." in process.output
         assert "PORT" in process.output
         assert not (installation.directory / ".receiver").exists()
+
+
+def test_web_reports_a_taken_port_at_once(installation: Installation) -> None:
+    with socket.create_server(("127.0.0.1", installation.port)):
+        variables = {"DATABASE_URL": "postgresql://127.0.0.1:9/none"}
+        with installation.running("web", **variables) as web:
+            assert web.popen.wait(STOP_TIMEOUT_S) == 1
+            assert f"error: PORT: Cannot listen on port {installation.port}: Address already in use." in web.output
+            assert "Retrying" not in web.output

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -69,6 +70,22 @@ def test_serve_reports_all_invalid_settings(installation: Installation) -> None:
         assert process.popen.wait(STOP_TIMEOUT_S) == 2
         assert re.findall(r"^settings: (\w+)", process.output, re.MULTILINE) == ["PORT", "LOG_LEVEL"]
         installation.assert_nothing_left()
+
+
+@pytest.mark.parametrize("variable", ["PORT", "RECEIVER_METRICS_PORT"])
+def test_serve_reports_a_taken_port_before_it_starts_postgres(installation: Installation, variable: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        environ = {variable: str(listener.getsockname()[1]), "RECEIVER_HOME": "unused"}
+        with installation.running("serve", **environ) as process:
+            assert process.popen.wait(STOP_TIMEOUT_S) == 1
+            assert process.output.startswith(f"error: {variable}: Cannot listen on port")
+    assert not (installation.directory / "unused").exists()
+
+
+def test_serve_refuses_one_port_for_web_and_metrics(installation: Installation) -> None:
+    with installation.running("serve", RECEIVER_METRICS_PORT=str(installation.port)) as process:
+        assert process.popen.wait(STOP_TIMEOUT_S) == 1
+        assert process.output == "error: RECEIVER_METRICS_PORT: Must differ from PORT.\n"
 
 
 def test_migrate_updates_the_database(installation: Installation, empty_database: str) -> None:

@@ -95,9 +95,9 @@ def test_log_lines_are_limited_with_a_count(connection: Connection, log_lines: S
     for _ in range(500):
         log.record(build_delivery())
     log.write(connection)
-    rejected = [line for line in log_lines if line["event"] == "callback.rejected"]
+    rejected = [line for line in log_lines if line["event"] == "callback.refused"]
     assert 1 <= len(rejected) <= 11
-    [suppressed] = [line for line in log_lines if line["event"] == "callback_rejections.suppressed"]
+    [suppressed] = [line for line in log_lines if line["event"] == "callback_refusals.suppressed"]
     assert suppressed["count"] == 500 - len(rejected)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from receiver.domain.activity import ActivityKind, find_bucket
+from receiver.domain.activity import ActivityIncrement, ActivityKind, find_bucket
 from receiver.store.activity import (
     count_durations,
     count_next_period,
@@ -52,7 +52,7 @@ def count_all(connection: Connection) -> int:
     periods = 0
     while True:
         with connection.transaction():
-            if not count_next_period(connection):
+            if count_next_period(connection) is None:
                 return periods
         periods += 1
 
@@ -79,6 +79,24 @@ def test_rows_are_counted_once_in_their_minute(connection: Connection, now: date
     assert count_durations(connection, now - 10 * MINUTE, now, ["globex"]) == {}
 
 
+def test_counts_are_returned_with_the_seconds_of_jobs(connection: Connection, now: datetime) -> None:
+    minute = now.replace(second=0, microsecond=0) - 3 * MINUTE
+    insert(connection, minute)
+    increments: list[ActivityIncrement] = []
+    while True:
+        with connection.transaction():
+            period = count_next_period(connection)
+        if period is None:
+            break
+        increments += period
+    counts = sorted((each.kind, each.outcome, each.bucket, each.count, each.seconds) for each in increments)
+    assert counts == [
+        (ActivityKind.CALLBACKS, "accepted", 0, 1, 0.0),
+        (ActivityKind.JOBS, "succeeded", find_bucket(3.0), 1, 3.0),
+        (ActivityKind.REQUESTS, "submitted", 0, 1, 0.0),
+    ]
+
+
 def test_newest_rows_are_counted_later(connection: Connection, now: datetime) -> None:
     insert(connection, now)
 
@@ -91,7 +109,7 @@ def test_newest_rows_are_counted_later(connection: Connection, now: datetime) ->
 def test_activity_of_the_last_day_is_counted(connection: Connection) -> None:
     connection.execute("UPDATE activity_progress SET counted_until = now() - interval '3 days'")
     with connection.transaction():
-        assert count_next_period(connection)
+        assert count_next_period(connection) is not None
 
     [(age,)] = connection.execute("SELECT now() - counted_until FROM activity_progress").fetchall()
     assert timedelta(days=1) - MINUTE <= age <= timedelta(days=1)
@@ -100,10 +118,10 @@ def test_activity_of_the_last_day_is_counted(connection: Connection) -> None:
 @pytest.mark.usefixtures("now")
 def test_second_worker_has_nothing_to_count(dsn: str, connection: Connection) -> None:
     with closing(connect(dsn)) as other, other.transaction():
-        assert count_next_period(other)
+        assert count_next_period(other) is not None
 
         with connection.transaction():
-            assert not count_next_period(connection)
+            assert count_next_period(connection) is None
 
 
 def test_old_minutes_are_merged_into_hours(connection: Connection) -> None:

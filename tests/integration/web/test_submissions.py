@@ -1,13 +1,15 @@
 """Submissions in front of Flask and through its views: the same responses, and the same refusals."""
 
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from receiver.store.connections import Connection
 from receiver.web.problems import ProblemType
 from tests.support.api_calls import build_submission, create_key, send
 from tests.support.http import Json, Server, parse_problem
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 HEADERS = {"ratelimit", "ratelimit-policy", "cache-control", "x-content-type-options", "content-length"}
 
 
@@ -63,3 +65,15 @@ def test_rate_limit_of_submissions_is_counted_and_shown(api: Server) -> None:
     assert responses[0].status == 202
     parse_problem(responses[-1], ProblemType.RATE_LIMIT_EXCEEDED)
     assert responses[-1].headers["ratelimit"].startswith('"key";r=0')
+
+
+@pytest.mark.parametrize("index", [0, 1])
+@pytest.mark.parametrize(("value", "expected"), [(TRACEPARENT, TRACEPARENT), ("00-0-0-00", None)])
+def test_trace_is_stored(api: Server, web_connection: Connection, index: int, value: str, expected: str | None) -> None:
+    path, body = get_bodies()[index]
+    ids = []
+    for target in (path, f"http://{api.host}:{api.port}{path}"):
+        document = send(api, "POST", target, body, traceparent=value).json
+        ids += [UUID(request["id"]) for request in document.get("items", [document])]
+    rows = web_connection.execute("SELECT traceparent FROM requests WHERE id = ANY(%s)", [ids]).fetchall()
+    assert rows == [(expected,)] * len(ids)

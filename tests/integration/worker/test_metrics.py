@@ -10,7 +10,7 @@ import pytest
 
 from receiver.devtools.scratch import scratch_database
 from receiver.store.connections import connect
-from receiver.worker.metrics import ATTEMPT_OUTCOMES
+from receiver.worker.exchange_metrics import ATTEMPT_OUTCOMES
 from tests.support.metrics import Scrape, scrape_worker
 from tests.support.ports import find_free_port
 from tests.support.processes import assert_ends_well, running_worker, wait_for
@@ -80,11 +80,26 @@ def test_exchanges_are_counted_by_outcome_and_kind(own_scene: Scene, tmp_path: P
         assert metrics.get("receiver_queue_lag_seconds_bucket", provider="sms", le="60.0") == 1  # the retry
         assert metrics.get("receiver_queue_lag_seconds_sum", provider="sms") == pytest.approx(5 * LATE_S, abs=60)
 
+        results = {"2xx": 2, "4xx": 1, "5xx": 2, "no_response": 1}  # the failed request has two attempts
+        for result, count in results.items():
+            assert metrics.get("receiver_exchange_results_total", provider="sms", kind="send", result=result) == count
+        assert metrics.get("receiver_admission_wait_seconds_count", provider="sms", kind="send") == 6
+        assert metrics.get("receiver_claimed_exchanges_total", kind="send") == 6
+        assert (metrics.get("receiver_claim_duration_seconds_count", kind="send") or 0) > 1
+        assert metrics.get("receiver_committed_items_total", queue="send") == 6
+        assert metrics.get("receiver_concurrency_share", provider="single") == 1
+        assert metrics.get("receiver_exchanges_in_flight", provider="sms") == 0
+        assert metrics.get("receiver_circuit_openings_total", provider="sms") == 0
+        wait_for(lambda: scrape_worker(port).get("receiver_polls_total", provider="sms", result="final"))
+
         # After the quick ones, more is claimed than may be sent at once.
         for request in own_scene.submit("single", *quick, *slow)[: len(quick)]:
             own_scene.wait_until_settled(request)
         count_leased = "SELECT count(*) FROM requests WHERE status = 'sending'"
         wait_for(lambda: own_scene.connection.execute(count_leased).fetchone() == (2,))
+        waiting = scrape_worker(port)
+        assert waiting.get("receiver_exchanges_in_flight", provider="single") == 1
+        assert waiting.get("receiver_exchanges_queued", provider="single", kind="send") == 1
         worker.popen.terminate()
         # Also while the worker waits for exchanges in flight.
         wait_for(lambda: count_attempts(scrape_worker(port), "single")["not_sent"])

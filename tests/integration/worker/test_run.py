@@ -47,7 +47,7 @@ def test_worker_on_an_unmigrated_database_logs_one_event(empty_database: str, tm
     with running_worker(tmp_path, empty_database, build_provider_toml()) as worker:
         wait_for(lambda: "store.failed" in worker.output)
         time.sleep(2.0)  # several steps of each loop fail
-        assert len([line for line in worker.output.splitlines() if '"level": "error"' in line]) == 1
+        assert len([line for line in worker.output.splitlines() if '"level":"error"' in line]) == 1
         assert "receiver migrate" in worker.output
         migrate(empty_database)
         wait_for(lambda: "store.recovered" in worker.output)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from receiver.cli.output import Column
+from receiver.cli.cells import Column
 from receiver.cli.tables import EVENTS, KEYS, PROVIDERS, format_errors, format_flags
 from receiver.store.stats import ATTENTION_KINDS
 

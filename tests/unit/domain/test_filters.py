@@ -16,7 +16,7 @@ from receiver.schemas.api.requests import RequestQuerySchema
 
 Filter = JobFilter | RequestFilter | CallbackFilter
 PAGE_FIELDS = set(ListQuerySchema().fields)
-PAGE_OPTIONS = {"limit", "cursor", "show_all", "as_json"}
+PAGE_OPTIONS = {"limit", "cursor", "show_all", "as_json", "wide", "profile"}
 LISTS = [
     (JobQuerySchema(), JobFilter(), job_commands.list_jobs),
     (RequestQuerySchema(), RequestFilter(), request_commands.list_requests),

@@ -5,7 +5,7 @@ import logging
 import pytest
 from gunicorn.config import Config
 
-from receiver.web.gunicorn_log import RedactingLogger, redact_line
+from receiver.web.gunicorn_log import EventLogger, redact_line
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def test_error_log_and_access_log_are_redacted(capfd: pytest.CaptureFixture[str]
     config = Config()
     config.set("accesslog", "-")
     config.set("loglevel", "debug")
-    log = RedactingLogger(config)
+    log = EventLogger(config)
     try:
         log.debug("%s %s", "POST", "/callbacks/acme/a-token")
         log.access_log.info('"%s"', "POST /callbacks/acme/a-token HTTP/1.1")

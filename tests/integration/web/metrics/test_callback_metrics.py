@@ -70,6 +70,8 @@ def test_api_calls_are_counted_by_operation_and_status(client: FlaskClient) -> N
         ("browse_jobs", "401"): 1,
         ("show_job", "404"): 1,
     }
+    assert metrics.get("receiver_api_call_duration_seconds_count", operation="browse_jobs") == 2
+    assert metrics.get("receiver_api_call_duration_seconds_bucket", operation="show_job", le="+Inf") == 1
 
 
 def test_unknown_paths_create_no_labels(client: FlaskClient) -> None:

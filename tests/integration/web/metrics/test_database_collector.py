@@ -129,6 +129,27 @@ def test_age_is_that_of_oldest_due_request(client: FlaskClient, connection: Conn
     assert ages == {"sandbox": 0, "another": pytest.approx(300, abs=20), "gone": 0}
 
 
+def test_ages_of_due_polls_and_lookups_and_lowered_rates_are_served(
+    client: FlaskClient, connection: Connection
+) -> None:
+    populate(connection)
+    connection.execute(
+        "UPDATE jobs SET poll_at = now() - interval '200 s' WHERE provider = 'sandbox' AND finished_at IS NULL"
+    )
+    submit(connection, "another")
+    connection.execute(
+        """UPDATE requests SET status = 'unknown', due_at = NULL, unknown_since = now(),
+            next_lookup_at = now() - interval '100 s' WHERE provider = 'another'"""
+    )
+    connection.execute("UPDATE providers SET rate = 2.5, full_rate = 5 WHERE name = 'another'")
+    metrics = scrape(client)
+    assert metrics.get("receiver_oldest_due_poll_age_seconds", provider="sandbox") == pytest.approx(200, abs=20)
+    assert metrics.get("receiver_oldest_due_poll_age_seconds", provider="another") == 0
+    assert metrics.get("receiver_oldest_due_lookup_age_seconds", provider="another") == pytest.approx(100, abs=20)
+    assert metrics.get("receiver_provider_lowered_rate", provider="another") == 2.5
+    assert metrics.get("receiver_provider_lowered_rate", provider="sandbox") is None
+
+
 def test_workers_are_those_with_live_shares(client: FlaskClient, connection: Connection) -> None:
     shares = [ConcurrencyShare("sandbox", 8), ConcurrencyShare("another", 0)]
     for lease in (60.0, 60.0, -1.0):

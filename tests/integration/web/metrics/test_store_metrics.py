@@ -14,6 +14,10 @@ def test_outage_shows_in_readiness_and_counts(client: FlaskClient, server: str, 
     assert before.get("receiver_oldest_commit_age_seconds") == 0
     assert before.get("receiver_database_connections_in_use") == 0
     assert before.get("receiver_store_errors_total", kind="disk_full") == 0
+    assert before.get("receiver_committed_items_total", queue="callbacks") == 1
+    assert before.get("receiver_commits_total", queue="callbacks") == 1
+    assert (before.get("receiver_commit_seconds_total", queue="callbacks") or 0) > 0
+    assert before.get("receiver_commits_total", queue="submissions") == 0
     with block_database(server, dsn):
         assert call_back(client, build_report("ref-2")) == 503
         during = scrape(client)

@@ -48,6 +48,14 @@ def test_tracked_job_belongs_to_accepted_request(api: Server, reference: str) ->
     assert [item["id"] for item in request["jobs"]] == [job["id"]]
 
 
+def test_trace_of_tracked_job_is_stored(api: Server, web_connection: Connection, reference: str) -> None:
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    body = {"provider": "sandbox", "reference": reference}
+    job = send(api, "POST", "/v1/jobs", body, traceparent=traceparent).json
+    row = web_connection.execute("SELECT traceparent FROM requests WHERE id = %s", [job["request_id"]]).fetchone()
+    assert row == (traceparent,)
+
+
 def test_tracked_job_is_finished_by_its_callback(api: Server, web: Web, reference: str) -> None:
     job = track(api, reference).json
     assert web.call_back(build_report(reference), "sandbox").status == 200
