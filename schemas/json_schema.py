@@ -5,6 +5,7 @@ our conventions for responses.
 """
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 
 from apispec import APISpec
@@ -22,20 +23,25 @@ DEFINITIONS: Mapping[str, Any] = {
             "Any JSON that can be stored: texts and names without NUL characters and lone surrogates, numbers that fit "
             f"64 bits (send larger ones as texts), no duplicate names in an object, at most {MAX_JSON_DEPTH} levels."
         ),
-        "type": ["null", "boolean", "number", "string", "array", "object"],
-        "pattern": NO_NUL,
-        "minimum": -(2**63),
-        "exclusiveMaximum": 2**63,
-        "items": JSON_VALUE,
-        "propertyNames": {"pattern": NO_NUL},
-        "additionalProperties": JSON_VALUE,
+        # Generators of clients make a type of a list of types, or of keywords for one type only, and fail where it
+        # refers to itself. They pass over conditions, and have no type for this schema: any value.
+        "if": {"type": "object"},
+        "then": {"propertyNames": {"pattern": NO_NUL}, "additionalProperties": JSON_VALUE},
+        "else": {"pattern": NO_NUL, "minimum": -(2**63), "exclusiveMaximum": 2**63, "items": JSON_VALUE},
     }
 }
-"""The definitions that these schemas reference as `#/$defs/NAME`."""
+"""The definitions that any of these schemas may reference as `#/$defs/NAME`."""
 
 
 class FieldConverter(OpenAPIConverter):
-    """apispec's converter, extended by our own fields, validators and conventions."""
+    """apispec's converter, extended by our own fields, validators and conventions.
+
+    `enumerations` has the enumerations of the schemas that were converted, which reference them as `#/$defs/NAME`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.enumerations: dict[str, Any] = {}
 
     def schema2jsonschema(self, schema: Schema) -> dict[str, Any]:
         """Convert a schema; its docstring becomes the description.
@@ -53,7 +59,7 @@ class FieldConverter(OpenAPIConverter):
         return {"description": " ".join(docstring.split()), **document} if docstring else document
 
     def field2default(self, field: fields.Field[Any], **kwargs: Any) -> dict[str, Any]:
-        """Omit a default of None: it means that the field may be absent."""
+        """Omit a default of None, which means that the field may be absent; apispec omits callable ones."""
         return {name: value for name, value in super().field2default(field, **kwargs).items() if value is not None}
 
     def field2read_only(self, *_: Any, **__: Any) -> dict[str, Any]:
@@ -82,12 +88,23 @@ class FieldConverter(OpenAPIConverter):
         return document | ({"propertyNames": names} if names else {})
 
     def enum2properties(self, field: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the members of an enumeration that a validator allows."""
+        """Return a reference to an enumeration, or the members of it that a validator allows."""
         if not isinstance(field, fields.Enum):
             return {}
         choices = [validator.choices for validator in field.validators if isinstance(validator, validate.OneOf)]
-        values = [str(member.value) for member in (choices[0] if choices else field.enum)]
-        return {"type": "string", "enum": [*values, None] if field.allow_none else values}
+        if not choices:
+            self.enumerations[field.enum.__name__] = _build_enumeration(field.enum)
+            return {"$ref": f"#/$defs/{field.enum.__name__}"}
+        del kwargs["ret"]["enum"]  # apispec's, with members instead of values
+        values = {"type": "string", "enum": [str(member.value) for member in choices[0]]}
+        return {"anyOf": [values, {"type": "null"}]} if field.allow_none else values
+
+
+def _build_enumeration(enumeration: type[Enum]) -> dict[str, Any]:
+    """Build the JSON Schema of an enumeration; the first sentence of its docstring is the description."""
+    sentence = (enumeration.__doc__ or "").splitlines()[0].partition(". ")[0].removesuffix(".")
+    values = [str(member.value) for member in enumeration]
+    return {"type": "string", "enum": values, "description": f"{sentence}."}
 
 
 class SchemaPlugin(MarshmallowPlugin):
@@ -95,14 +112,24 @@ class SchemaPlugin(MarshmallowPlugin):
 
     Converter = FieldConverter
 
+    @property
+    def enumerations(self) -> Mapping[str, Any]:
+        """The enumerations of the plugin's document by name, see `FieldConverter`."""
+        return self._converter.enumerations
+
     def build_schema(self, schema: Schema) -> dict[str, Any]:
         """Return the JSON Schema of one schema, as a part of the plugin's document."""
+        return self._converter.schema2jsonschema(schema)
+
+    @property
+    def _converter(self) -> FieldConverter:
         if not isinstance(self.converter, FieldConverter):
             raise TypeError("the plugin belongs to no document")
-        return self.converter.schema2jsonschema(schema)
+        return self.converter
 
 
 def build_json_schema(schema: Schema) -> dict[str, Any]:
     """Return the JSON Schema of one schema as a complete document, with its definitions."""
     converter = FieldConverter(OPENAPI, lambda _: None, APISpec("", "", OPENAPI))
-    return {**converter.schema2jsonschema(schema), "$defs": DEFINITIONS}
+    document = converter.schema2jsonschema(schema)
+    return {**document, "$defs": {**DEFINITIONS, **converter.enumerations}}

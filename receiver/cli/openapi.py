@@ -12,11 +12,19 @@ from receiver.web.v1 import api
 
 
 @click.command()
-def openapi() -> None:
+@click.option(
+    "--webhooks/--no-webhooks",
+    default=True,
+    help="With or without the callbacks of providers and the webhook notifications; without them for generators of "
+    "clients.",
+)
+def openapi(*, webhooks: bool) -> None:
     """Print the OpenAPI document of the API as it is configured.
 
-    Needs neither a database nor a running service. A service serves the same document at /openapi.json.
+    Needs neither a database nor a running service. A service serves the same document at /openapi.json, and that
+    without webhooks at /openapi.json?webhooks=false.
     """
     with report_errors():
-        document = build_document(load_settings(os.environ), api.operations, is_public=True)
+        settings = load_settings(os.environ)
+        document = build_document(settings, api.operations, is_public=True, has_webhooks=webhooks)
     click.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2))

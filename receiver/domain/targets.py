@@ -16,7 +16,8 @@ MAX_URL_LENGTH = 2_000
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
-_MAX_NAME_LENGTH = 253
+_MAX_NAME_LENGTH, _MAX_LABEL_LENGTH = 253, 63
+_PORT = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _6TO4_RELAYS = IPv4Network("192.88.99.0/24")
@@ -105,8 +106,8 @@ class TargetRules:
             for host in self.hosts
             if not _is_address(host) or self.allows_address(scheme, host)
         )
-        path = r"/([!-\x22$-.0-~][!-\x22$-~]*)?"
-        return rf"^({origins})(:[1-9][0-9]{{0,3}})?({path})?$"
+        path = r"/([!-\x22$-.0-~][!-\x22$-~]*)?|\?[!-\x22$-~]*"
+        return rf"^({origins})(:({_PORT}))?({path})?$"
 
     @property
     def _schemes(self) -> Sequence[str]:
@@ -159,8 +160,13 @@ def normalize_host_pattern(text: str) -> str:
 
 
 def _build_host_regex(host: str) -> str:
-    escaped = re.escape(f"[{host}]" if ":" in host else host).replace(r"\-", "-")
-    return escaped.replace(r"\*", r"[a-z0-9]{1,63}(\.[a-z0-9]{1,63})?") if host.startswith("*.") else escaped
+    """Build a regular expression of a host; of names below a name, so many labels that no name becomes too long."""
+    parent = host.removeprefix("*.")
+    escaped = re.escape(f"[{parent}]" if ":" in parent else parent).replace(r"\-", "-")
+    if parent == host:
+        return escaped
+    max_count = max(1, (_MAX_NAME_LENGTH - len(parent)) // (_MAX_LABEL_LENGTH + 1))
+    return rf"({_LABEL}\.){{1,{max_count}}}{escaped}"
 
 
 def _matches(host: str, pattern: str) -> bool:

@@ -18,7 +18,7 @@ from receiver.domain.accounts import intersect_names
 from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import CallbackFilter, JobFilter, NotificationFilter, RequestFilter
 from receiver.outbound.submit import InvalidSubmission
-from receiver.schemas.api.common import NoQuerySchema, ReasonSchema
+from receiver.schemas.api.common import ActionReasonSchema, NoQuerySchema
 from receiver.web.auth.rate_limit import RateLimit, RateLimitExceeded
 from receiver.web.bodies import json_response, parse_json_body
 from receiver.web.callbacks import caller_address
@@ -165,7 +165,7 @@ class Api:
             scope,
             response,
             status=status,
-            body=ReasonSchema(),
+            body=ActionReasonSchema(),
             optional_body=True,
             problems=problems,
             response_headers=response_headers,

@@ -23,7 +23,6 @@ MAX_BULK_SIZE = 100_000
 """Maximum number of requests of one action."""
 _MISSING = "Missing data for required field."
 _RESOLUTIONS = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED)
-_UNRESOLVING = [kind.value for kind in BulkActionKind if kind is not BulkActionKind.RESOLVE]
 
 
 class BulkFilterSchema(RequestFilterSchema, StrictInput):
@@ -32,14 +31,19 @@ class BulkFilterSchema(RequestFilterSchema, StrictInput):
     JSON_SCHEMA_EXTRA: ClassVar = {
         "patternProperties": {
             METADATA_NAME_PATTERN: {
-                "type": "string",
+                # Not `"type": "string"`, which openapi-typescript would make the type of all fields.
+                "not": {"type": ["null", "boolean", "number", "array", "object"]},
                 "maxLength": MAX_METADATA_VALUE_LENGTH,
                 "pattern": NO_NUL,
                 "description": "only with this value under this key of the metadata, as text",
             }
         },
-        "if": {"properties": {"account": {"type": "string"}}, "required": ["account"]},
-        "then": {"properties": {"provider": {"type": "string"}}, "required": ["provider"]},
+        "dependentSchemas": {
+            "account": {
+                "if": {"properties": {"account": {"type": "string"}}},
+                "then": {"properties": {"provider": {"type": "string"}}, "required": ["provider"]},
+            }
+        },
     }
 
     reference_conflict = JsonBoolean(
@@ -61,34 +65,21 @@ class BulkFilterSchema(RequestFilterSchema, StrictInput):
 class BulkActionSchema(StrictInput):
     """An action on all requests that match a filter: a preview with `dry_run`, or its execution with the `token`."""
 
+    # Conditions and no `oneOf`, of which generators of clients would make several types of body.
     JSON_SCHEMA_EXTRA: ClassVar = {
-        "allOf": [
-            {
-                "oneOf": [
-                    {"properties": {"action": {"enum": _UNRESOLVING}, "status": {"type": "null"}}},
-                    {
-                        "properties": {
-                            "action": {"enum": [BulkActionKind.RESOLVE.value]},
-                            "status": {"type": "string"},
-                            "reason": {"type": "string"},
-                        },
-                        "required": ["status", "reason"],
-                    },
-                ]
-            },
-            {
-                "oneOf": [
-                    {
-                        "properties": {"dry_run": {"enum": [True]}, "token": {"type": "null"}},
-                        "required": ["dry_run"],
-                    },
-                    {
-                        "properties": {"dry_run": {"enum": [False]}, "token": {"type": "string"}},
-                        "required": ["token"],
-                    },
-                ]
-            },
-        ]
+        "if": {"properties": {"action": {"enum": [BulkActionKind.RESOLVE.value]}}},
+        "then": {
+            "properties": {"status": {"type": "string"}, "reason": {"type": "string"}},
+            "required": ["status", "reason"],
+        },
+        "else": {"properties": {"status": {"type": "null"}}},
+        "dependentSchemas": {
+            "action": {
+                "if": {"properties": {"dry_run": {"enum": [True]}}, "required": ["dry_run"]},
+                "then": {"properties": {"token": {"type": "null"}}},
+                "else": {"properties": {"token": {"type": "string"}}, "required": ["token"]},
+            }
+        },
     }
 
     action = fields.Enum(BulkActionKind, by_value=True, required=True, metadata={"description": "what to do"})
@@ -101,7 +92,10 @@ class BulkActionSchema(StrictInput):
         metadata={"description": "the status to set; required for `resolve`, not allowed otherwise"},
     )
     reason = Text(load_default=None, metadata={"description": "why; required for `resolve`"})
-    dry_run = JsonBoolean(load_default=False, metadata={"description": "`true` for a preview, which changes nothing"})
+    # A callable, so that the document has no default: some generators of clients require what has one.
+    dry_run = JsonBoolean(
+        load_default=bool, metadata={"description": "`true` for a preview, which changes nothing; by default `false`"}
+    )
     token = UUIDString(
         load_default=None,
         metadata={

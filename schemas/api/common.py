@@ -234,7 +234,7 @@ class NoQuerySchema(StrictInput):
     """The query of an operation without parameters."""
 
 
-class ReasonSchema(StrictInput):
+class ActionReasonSchema(StrictInput):
     """The reason for an operator's action."""
 
     reason = Text(load_default=None, metadata={"description": "why, for people who look at it later"})

@@ -10,10 +10,10 @@ from receiver.domain.sending import PauseCause
 from receiver.schemas.api.common import (
     MAX_PAGE_SIZE,
     AccountName,
+    ActionReasonSchema,
     PageCursor,
     ProviderName,
     QueryInteger,
-    ReasonSchema,
     StrictInput,
     account_filter,
     pop_provider_names,
@@ -188,7 +188,7 @@ class ProviderQuerySchema(StrictInput):
         return {"page": PageRequest(data["cursor"], data["limit"]), "providers": pop_provider_names(data)}
 
 
-class ProviderActionSchema(ReasonSchema):
+class ProviderActionSchema(ActionReasonSchema):
     """An operator's action on a provider with all its accounts, or on one account."""
 
     account = Text(

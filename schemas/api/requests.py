@@ -94,14 +94,11 @@ class BatchSchema(QuickSchema, StrictInput):
 class RequestResolutionSchema(StrictInput):
     """The status of an unknown request or of one with a reference conflict, set by an operator."""
 
+    # A condition and no `oneOf`, of which generators of clients would make several types of body.
     JSON_SCHEMA_EXTRA: ClassVar = {
-        "oneOf": [
-            {
-                "properties": {"status": {"enum": [RequestStatus.ACCEPTED.value]}, "references": {"minItems": 1}},
-                "required": ["references"],
-            },
-            {"properties": {"status": {"enum": [status.value for status in _FINISHED]}, "references": {"maxItems": 0}}},
-        ]
+        "if": {"properties": {"status": {"enum": [RequestStatus.ACCEPTED.value]}}},
+        "then": {"properties": {"references": {"minItems": 1}}, "required": ["references"]},
+        "else": {"properties": {"references": {"maxItems": 0}}},
     }
 
     status = fields.Enum(

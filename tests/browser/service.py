@@ -90,7 +90,7 @@ def _populate(dsn: str) -> None:
             count_all_rows(connection)
         while True:
             with connection.transaction():
-                if not count_next_period(connection):
+                if count_next_period(connection) is None:
                     break
 
 

@@ -47,10 +47,15 @@ NOTIFY = notify_provider("shop.example", "*.shop.example", "93.184.216.34", "10.
 
 
 def build_json_document(
-    providers: Mapping[str, Provider], notify: Provider | None = None, *, is_public: bool = False
+    providers: Mapping[str, Provider],
+    notify: Provider | None = None,
+    *,
+    is_public: bool = False,
+    has_webhooks: bool = True,
 ) -> Json:
     """Build the document of these providers, as it is after a round trip through JSON."""
-    document = build_document(settings("", Path(), providers, notify=notify), api.operations, is_public=is_public)
+    configured = settings("", Path(), providers, notify=notify)
+    document = build_document(configured, api.operations, is_public=is_public, has_webhooks=has_webhooks)
     parsed: Json = json.loads(json.dumps(document))
     return parsed
 

@@ -31,18 +31,24 @@ from receiver.schemas.fields import NO_NUL
 from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE
 from receiver.schemas.paths import PLACEHOLDER
 
-_REQUIRED_VALUE = {**DEFINITIONS["JsonValue"], "description": "Neither null nor empty text.", "minLength": 1}
-_REQUIRED_VALUE["type"] = [kind for kind in _REQUIRED_VALUE["type"] if kind != "null"]
-_PATH_VALUE = {
-    **_REQUIRED_VALUE,
-    "description": "Text or a number, without the path segments . and ..; it becomes a part of the path.",
-    "type": ["string", "number"],
-    "not": {"type": "string", "pattern": DOT_SEGMENT_PATTERN},
+_REQUIRED_VALUE = {
+    **JSON_VALUE,
+    "description": "Neither null nor empty text.",
+    "minLength": 1,
+    "not": {"type": "null"},
 }
 _TEXT_VALUE = {
-    **_REQUIRED_VALUE,
     "description": "Text or a number; other fields are computed from it.",
     "type": ["string", "number"],
+    "minLength": 1,
+    "pattern": NO_NUL,
+    "minimum": -(2**63),
+    "exclusiveMaximum": 2**63,
+}
+_PATH_VALUE = {
+    **_TEXT_VALUE,
+    "description": "Text or a number, without the path segments . and ..; it becomes a part of the path.",
+    "not": {"type": "string", "pattern": DOT_SEGMENT_PATTERN},
 }
 _WRONG_CONTAINERS: Mapping[type, str] = {
     dict: "Must be an object, into which a value of ours is put.",

@@ -30,17 +30,17 @@ def describe_failure(error: Exception) -> Failure:
     response = build_problem_response(error)
     document = response.get_json(force=True)
     headers = {name: value for name, value in response.headers.items() if name in ("Retry-After", "Allow")}
-    errors = list(_flatten(document.get("errors", {})))
+    errors = list(flatten_errors(document.get("errors", {})))
     return Failure(document["status"], document["title"], document["detail"], errors, headers)
 
 
-def _flatten(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
+def flatten_errors(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield the messages of nested fields, each with the path of its field."""
     if isinstance(errors, Mapping):
         for name, nested in errors.items():
-            yield from _flatten(nested, f"{path}.{name}" if path else str(name))
+            yield from flatten_errors(nested, f"{path}.{name}" if path else str(name))
     elif isinstance(errors, Sequence) and not isinstance(errors, str):
         for nested in errors:
-            yield from _flatten(nested, path)
+            yield from flatten_errors(nested, path)
     else:
         yield path, str(errors)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
 from flask import flash, g, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
@@ -20,6 +19,7 @@ from receiver.web.admin.bodies import Body, describe_body
 from receiver.web.admin.calls import call, can_call
 from receiver.web.admin.failures import Failure, describe_failure
 from receiver.web.admin.lists import load_list
+from receiver.web.admin.presentation import format_value
 from receiver.web.admin.steps import choose_steps, list_event_steps, list_steps, shorten
 from receiver.web.admin.timeline import draw_timeline
 from receiver.web.context import current_context
@@ -176,7 +176,7 @@ def _list_exchanges(job: Mapping[str, Any], request: Mapping[str, Any] | None) -
 def _list_metadata(request: Mapping[str, Any] | None) -> Sequence[tuple[str, str]]:
     """Return the metadata of a request as texts, the first of it."""
     items = list((request or {}).get("metadata", {}).items())[:_MAX_METADATA]
-    texts = [(key, value if isinstance(value, str) else orjson.dumps(value).decode()) for key, value in items]
+    texts = [(key, format_value(value)) for key, value in items]
     return [(shorten(key, _MAX_VALUE_LENGTH), shorten(text, _MAX_VALUE_LENGTH)) for key, text in texts]
 
 

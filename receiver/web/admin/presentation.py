@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from flask import Blueprint
 from markupsafe import Markup
 
 from receiver.domain.durations import format_duration, format_long_duration
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
+from receiver.web.admin.failures import flatten_errors
 from receiver.web.context import current_context
 
 SHORT_ID_LENGTH, SHORT_ID_END_LENGTH = 8, 4
@@ -19,6 +21,7 @@ def register_filters(blueprint: Blueprint) -> None:
     filters: Mapping[str, Callable[..., str]] = {
         "absolute_time": format_absolute_time,
         "duration": format_duration,
+        "errors": format_errors,
         "elapsed": format_elapsed,
         "long_duration": format_long_duration,
         "prose": build_prose,
@@ -27,9 +30,20 @@ def register_filters(blueprint: Blueprint) -> None:
         "short_id": shorten_id,
         "status": build_status,
         "time": build_time,
+        "value": format_value,
     }
     for name, function in filters.items():
         blueprint.add_app_template_filter(function, name)
+
+
+def format_value(value: Any) -> str:
+    """Return a value of JSON as text: a text itself, and anything else as JSON."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def format_errors(errors: Any) -> str:
+    """Return the messages of nested fields, each with the path of its field."""
+    return "; ".join(f"{path}: {message}" for path, message in flatten_errors(errors or {}))
 
 
 def build_time(text: str | None) -> Markup:

@@ -20,6 +20,7 @@ from receiver.web.admin.bodies import describe_body
 from receiver.web.admin.calls import call, can_call
 from receiver.web.admin.failures import Failure, describe_failure
 from receiver.web.admin.lists import METADATA_PREFIX
+from receiver.web.admin.presentation import format_value
 from receiver.web.admin.request_explanations import RESOLUTIONS, RequestAction, explain_request, list_actions
 from receiver.web.context import current_context
 
@@ -131,7 +132,7 @@ def _find_notifications(document: Mapping[str, Any]) -> Sequence[Mapping[str, An
 
 def _describe_metadata(name: str, value: Any) -> Mapping[str, Any]:
     """Return a value of metadata as text, cut, with the filter that finds the requests with it, if there is one."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    text = format_value(value)
     is_filterable = isinstance(value, str | int | float) and 0 < len(text) <= _MAX_VALUE_LENGTH
     shown = text if len(text) <= _MAX_VALUE_LENGTH else f"{text[:_MAX_VALUE_LENGTH]}…"
     return {"text": shown, "filter": {f"{METADATA_PREFIX}{name}": text} if is_filterable else None}

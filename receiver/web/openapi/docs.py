@@ -1,6 +1,7 @@
 """`/openapi.json` and `/docs`: the API reference for programs and for people. Neither requires a key.
 
-With a valid key they show more: the networks that providers call from, and the hosts of webhook notifications.
+With a valid key they show more: the networks that providers call from, and the hosts of webhook notifications. With
+`webhooks=false` the document has only the operations that clients call, for generators of clients.
 """
 
 from base64 import b64encode
@@ -12,13 +13,15 @@ import orjson
 from flask import Blueprint, Response, render_template
 from markupsafe import Markup
 
+from receiver.schemas.api.openapi import DocumentQuerySchema
 from receiver.settings import Settings
 from receiver.web.openapi.docs_page import ReferencePage
 from receiver.web.openapi.document import build_document
-from receiver.web.operations import has_unrestricted_key
+from receiver.web.operations import has_unrestricted_key, load_document, parse_query
 from receiver.web.v1 import api
 
 _VARY = {"Vary": "Authorization"}
+_QUERY = DocumentQuerySchema()
 
 
 class _Reference:
@@ -27,18 +30,19 @@ class _Reference:
     def __init__(self, get_settings: Callable[[], Settings]) -> None:
         self._get_settings = get_settings
         self._settings: Settings | None = None
-        self._documents: dict[bool, bytes] = {}
+        self._documents: dict[tuple[bool, bool], bytes] = {}
         self._pages: dict[bool, ReferencePage] = {}
 
-    def build_document(self, *, is_public: bool) -> bytes:
+    def build_document(self, *, is_public: bool, has_webhooks: bool = True) -> bytes:
         """Return the OpenAPI document as JSON."""
         settings = self._get_settings()
         if settings is not self._settings:
             self._settings, self._documents, self._pages = settings, {}, {}
-        documents = self._documents
-        if is_public not in documents:
-            documents[is_public] = orjson.dumps(build_document(settings, api.operations, is_public=is_public))
-        return documents[is_public]
+        documents, form = self._documents, (is_public, has_webhooks)
+        if form not in documents:
+            document = build_document(settings, api.operations, is_public=is_public, has_webhooks=has_webhooks)
+            documents[form] = orjson.dumps(document)
+        return documents[form]
 
     def build_page(self, *, is_public: bool) -> ReferencePage:
         """Return the document as a page for people."""
@@ -63,7 +67,8 @@ def build_docs_blueprint(get_settings: Callable[[], Settings]) -> Blueprint:
     @docs.get("/openapi.json")
     def show_openapi() -> Response:
         """Return the OpenAPI document."""
-        content = reference.build_document(is_public=not has_unrestricted_key())
+        query = load_document(_QUERY, parse_query())
+        content = reference.build_document(is_public=not has_unrestricted_key(), has_webhooks=query["webhooks"])
         return Response(content, headers=_VARY, content_type="application/json")
 
     @docs.get("/docs")

@@ -82,7 +82,7 @@ class ReferencePage:
 
     @property
     def groups(self) -> Sequence[tuple[str, Markup, Sequence[OperationView]]]:
-        """The tags, each with its description and operations."""
+        """The tags with operations, each with its description and operations."""
         operations = [
             (operation["tags"][0], self._build_operation(path, method, operation))
             for path, methods in self._document["paths"].items()
@@ -91,6 +91,7 @@ class ReferencePage:
         return [
             (tag["name"], render_prose(tag["description"]), [view for name, view in operations if name == tag["name"]])
             for tag in self._document["tags"]
+            if any(name == tag["name"] for name, _ in operations)
         ]
 
     @property

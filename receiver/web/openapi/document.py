@@ -1,24 +1,24 @@
 """The OpenAPI 3.1 document, built from the declared operations and the configured providers.
 
-`openapi_parts` has the parts that do not depend on the configuration, `openapi_webhooks` the callbacks of providers and
-the webhook notifications.
+`parts` has the parts that do not depend on the configuration, `configured_schemas` the schemas that do, `webhooks` the
+callbacks of providers and the webhook notifications.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from typing import Any
 
 from apispec import APISpec
 
-from receiver.domain.accounts import NAME_PATTERN, list_base_names
-from receiver.domain.targets import TargetRules
+from receiver.domain.accounts import list_base_names
 from receiver.providers.base import Provider
 from receiver.schemas.api.common import ProblemSchema
 from receiver.schemas.api.notifications import JobsNotificationSchema, NotificationSchema
 from receiver.schemas.api.requests import METADATA_NAME_PATTERN
 from receiver.schemas.json_schema import DEFINITIONS, OPENAPI, SchemaPlugin
 from receiver.settings import Settings
+from receiver.web.openapi.configured_schemas import add_configured_schemas, build_name_schema
 from receiver.web.openapi.examples import Example, build_examples
 from receiver.web.openapi.parts import (
     COMMON_PROBLEMS,
@@ -27,21 +27,17 @@ from receiver.web.openapi.parts import (
     KEY,
     PLAIN,
     PROBLEM_RESPONSES,
-    PROBLEM_TYPE,
     RATE_LIMIT_HEADERS,
     REQUEST_HEADERS,
     RESPONSE_HEADERS,
     SECURITY_SCHEMES,
     TAGS,
+    WEBHOOKS_TAG,
     describe_common_problem,
     describe_header,
     describe_problem,
 )
-from receiver.web.openapi.submissions import (
-    MAX_LISTED_ACCOUNTS,
-    build_tracking_variants,
-    list_submittable_operations,
-)
+from receiver.web.openapi.references import build_reference, replace_references
 from receiver.web.openapi.webhooks import describe_webhooks
 from receiver.web.operations import ApiOperation
 from receiver.web.problems import ProblemType
@@ -56,7 +52,7 @@ _LINKS: Mapping[str, tuple[str, ...]] = {
 
 
 def build_document(
-    settings: Settings, operations: Iterable[ApiOperation], *, is_public: bool = False
+    settings: Settings, operations: Iterable[ApiOperation], *, is_public: bool = False, has_webhooks: bool = True
 ) -> dict[str, Any]:
     """Build the document, which contains no secrets.
 
@@ -64,14 +60,18 @@ def build_document(
         settings: the settings, whose providers and operations become enumerations.
         operations: the operations of `/v1`.
         is_public: whether anybody may read it: it then contains neither networks nor hosts of webhook notifications.
+        has_webhooks: whether it describes the callbacks of providers and the webhook notifications, which some
+            generators of clients mistake for operations.
     """
     plugin = SchemaPlugin()
     spec = APISpec("callback-receiver", version("callback-receiver"), OPENAPI, plugins=[plugin])
     for tag, description in TAGS.items():
+        if tag == WEBHOOKS_TAG and not has_webhooks:
+            continue
         spec.tag({"name": tag, "description": description})
     spec.components.security_scheme(KEY, dict(SECURITY_SCHEMES[KEY]))
     spec.components.schema("Problem", schema=ProblemSchema())
-    if settings.notify_targets:
+    if settings.notify_targets and has_webhooks:
         spec.components.schema("Notification", schema=NotificationSchema())
         spec.components.schema("JobsNotification", schema=JobsNotificationSchema())
     for name, header in RESPONSE_HEADERS.items():
@@ -86,17 +86,21 @@ def build_document(
     for path, plain_operation in PLAIN.items():
         spec.path(path, operations={"get": dict(plain_operation)})
     parts = spec.to_dict()
-    _add_configured_schemas(parts["components"]["schemas"], settings, is_public=is_public)
+    schemas = parts["components"]["schemas"]
+    shared = {**DEFINITIONS, **plugin.enumerations}
+    schemas |= shared
+    targets = add_configured_schemas(schemas, settings, is_public=is_public)
     document = {
         "openapi": parts["openapi"],
         "info": {**parts["info"], "description": INTRODUCTION},
         "servers": [{"url": settings.public_url}],
         "tags": parts["tags"],
         "paths": parts["paths"],
-        "webhooks": describe_webhooks(settings, is_public=is_public),
+        **({"webhooks": describe_webhooks(settings, is_public=is_public)} if has_webhooks else {}),
         "components": parts["components"],
     }
-    resolved: dict[str, Any] = _resolve_shared_definitions(document)
+    definitions = {f"#/$defs/{name}": build_reference(name) for name in shared}
+    resolved: dict[str, Any] = replace_references(document, {**definitions, **targets})
     return resolved
 
 
@@ -148,7 +152,7 @@ def _describe_path_parameters(
     operation: ApiOperation, example: Example, providers: Mapping[str, Provider]
 ) -> Iterable[dict[str, Any]]:
     for converter, name in _VARIABLE.findall(operation.path):
-        schema = dict(IDENTIFIER) if converter == "uuid" else _build_name_schema(list_base_names(providers))
+        schema = dict(IDENTIFIER) if converter == "uuid" else build_name_schema(list_base_names(providers))
         yield {"in": "path", "name": name, "required": True, "schema": schema, "example": example.path[name]}
 
 
@@ -157,7 +161,7 @@ def _describe_query_parameters(
 ) -> Iterable[dict[str, Any]]:
     for name, schema in plugin.build_schema(operation.query)["properties"].items():
         parameter = {"in": "query", "name": name, "description": schema.pop("description"), "schema": schema}
-        if schema["type"] == "object":
+        if schema.get("type") == "object":
             schema["propertyNames"] = {"pattern": METADATA_NAME_PATTERN}
             parameter |= {"style": "form", "explode": True}
             parameter["example"] = {key: value for key, value in example.query.items() if key.startswith(f"{name}.")}
@@ -168,7 +172,9 @@ def _describe_query_parameters(
 
 def _remove_null(schema: dict[str, Any]) -> dict[str, Any]:
     """Remove null from a schema of a query parameter: a query cannot express null."""
-    if isinstance(schema["type"], list):
+    if "anyOf" in schema:
+        (schema,) = (choice for choice in schema["anyOf"] if choice != {"type": "null"})
+    if isinstance(schema.get("type"), list):
         (schema["type"],) = (name for name in schema["type"] if name != "null")
     if "enum" in schema:
         schema["enum"] = [value for value in schema["enum"] if value is not None]
@@ -223,87 +229,3 @@ def _find_common_problems(operation: ApiOperation) -> Iterable[int]:
     for status in COMMON_PROBLEMS:
         if status != 415 or operation.body is not None:
             yield status
-
-
-def _add_configured_schemas(schemas: dict[str, Any], settings: Settings, *, is_public: bool) -> None:
-    """Add to the schemas what is configured: providers, the payloads of their operations, allowed `notify_url`s."""
-    providers = settings.providers
-    schemas |= DEFINITIONS
-    schemas["Problem"]["properties"]["type"] = dict(PROBLEM_TYPE)
-    schemas["NewKey"]["properties"]["providers"]["items"] = _build_name_schema(
-        {*providers, *list_base_names(providers)}
-    )
-    general, tracking = schemas["Submission"], schemas["Tracking"]
-    notify_url = _build_notify_url_schema(settings.notify_targets, is_public=is_public)
-    for schema in (general, tracking):
-        schema["properties"]["notify_url"] |= notify_url
-        if settings.notify_targets is None:
-            del schema["dependentRequired"], schema["properties"]["notify_events"]
-    variants: list[dict[str, str]] = []
-    for item in list_submittable_operations(providers):
-        payload, variant = f"Payload.{item.provider}.{item.name}", f"Submission.{item.provider}.{item.name}"
-        schemas |= _build_components(payload, item.operation.build_payload_schema())
-        properties = {
-            "provider": {"type": "string", "enum": [item.provider]},
-            "account": item.account_schema,
-            "operation": {"type": "string", "enum": [item.name]},
-            "payload": {"$ref": f"#/components/schemas/{payload}"},
-        }
-        schemas[variant] = {
-            **general,
-            "description": f"A request to submit to {item.provider} with its operation `{item.name}`.",
-            "properties": {**general["properties"], **properties},
-            "required": [*general["required"], *(["account"] if item.requires_account else [])],
-        }
-        variants.append({"$ref": f"#/components/schemas/{variant}"})
-    if variants:
-        schemas["Submission"] = {"description": general["description"], "oneOf": variants}
-    tracking_variants = {
-        f"Tracking.{name}": schema for name, schema in build_tracking_variants(tracking, providers).items()
-    }
-    if tracking_variants:
-        schemas |= tracking_variants
-        references = [{"$ref": f"#/components/schemas/{name}"} for name in tracking_variants]
-        schemas["Tracking"] = {"description": tracking["description"], "oneOf": references}
-
-
-def _build_notify_url_schema(notify_targets: TargetRules | None, *, is_public: bool = False) -> Mapping[str, Any]:
-    if notify_targets is None:
-        return {"type": "null", "description": "not available, because RECEIVER_NOTIFY_HOSTS is not set"}
-    return {} if is_public else {"pattern": notify_targets.pattern}
-
-
-def _build_name_schema(configured: Collection[str]) -> dict[str, Any]:
-    """Build the schema of one of these names of providers; long lists of them are left out."""
-    names = sorted(configured)
-    if names and len(names) <= MAX_LISTED_ACCOUNTS:
-        return {"type": "string", "enum": names}
-    return {"type": "string", "pattern": f"^{NAME_PATTERN}(/{NAME_PATTERN})?$"}
-
-
-def _build_components(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Build components from a schema and its own `$defs`; shared definitions keep their name."""
-    definitions = {
-        key: definition for key, definition in schema.get("$defs", {}).items() if DEFINITIONS.get(key) != definition
-    }
-    targets = {f"#/$defs/{key}": f"#/components/schemas/{name}.{key}" for key in definitions}
-    root = {key: value for key, value in schema.items() if key != "$defs"}
-    return {name: _replace_references(root, targets)} | {
-        f"{name}.{key}": _replace_references(definition, targets) for key, definition in definitions.items()
-    }
-
-
-def _resolve_shared_definitions(document: Any) -> Any:
-    """Point references to shared definitions at the components."""
-    targets = {f"#/$defs/{name}": f"#/components/schemas/{name}" for name in DEFINITIONS}
-    return _replace_references(document, targets)
-
-
-def _replace_references(value: Any, targets: Mapping[str, str]) -> Any:
-    """Return a copy of a document in which references to a key of `targets` point to its value."""
-    if isinstance(value, Mapping):
-        copied = {key: _replace_references(inner, targets) for key, inner in value.items()}
-        if isinstance(copied.get("$ref"), str):
-            copied["$ref"] = targets.get(copied["$ref"], copied["$ref"])
-        return copied
-    return [_replace_references(inner, targets) for inner in value] if isinstance(value, list | tuple) else value

@@ -52,6 +52,9 @@ An unknown path is 404, an unsupported method 405 with `Allow`. `HEAD` is suppor
 the methods. A failure of the service is 500, `{ProblemType.INTERNAL_ERROR.uri}`.
 """
 
+WEBHOOKS_TAG = "webhooks"
+"""The tag of what no client calls. Some generators take webhooks for operations: a tag that operations have too would
+mix them, in one module for each tag."""
 TAGS: Mapping[str, str] = {
     "requests": "Requests that clients submit.",
     "jobs": "Jobs that providers accepted, and their statuses.",
@@ -62,6 +65,7 @@ TAGS: Mapping[str, str] = {
     "tail": "Changes as they happen.",
     "keys": "API keys.",
     "service": "The service itself; no key is required.",
+    WEBHOOKS_TAG: "Callbacks of providers to this service, and webhook notifications of this service to clients.",
 }
 
 SECURITY_SCHEMES: Mapping[str, Any] = {
@@ -143,9 +147,10 @@ RATE_LIMIT_HEADERS = ("RateLimit", "RateLimit-Policy")
 PROBLEM_TYPE: Mapping[str, Any] = {
     "type": "string",
     "enum": [problem_type.uri for problem_type in ProblemType],
+    "x-enum-varnames": [problem_type.name for problem_type in ProblemType],
     "description": "identifies the kind of problem; stable",
 }
-"""The schema of the `type` of a problem document."""
+"""The schema of the `type` of a problem document, with names for generators of clients, which know none of a URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +281,26 @@ def _describe_plain(
 
 
 _TEXT = {"type": "string"}
+_DOCUMENT = {
+    **_describe_plain("show_openapi", "This document.", "application/json", {"type": "object"}),
+    "parameters": [
+        {
+            "in": "query",
+            "name": "webhooks",
+            "description": "`false` for the operations that clients call only, without the callbacks of providers and "
+            "the webhook notifications, which some generators of clients mistake for operations",
+            "schema": {"type": "boolean", "default": True},
+        }
+    ],
+}
+_DOCUMENT["responses"]["400"] = describe_problem(
+    [ProblemType.INVALID_REQUEST], PROBLEM_RESPONSES[400].detail, headers=False
+)
 PLAIN: Mapping[str, Mapping[str, Any]] = {
     "/healthz": _describe_plain("healthz", "200 while the process responds.", "text/plain", _TEXT),
     "/readyz": _describe_plain("readyz", "200 while the database can be read, else 503.", "text/plain", _TEXT, 503),
     "/metrics": _describe_plain("show_metrics", "Metrics for Prometheus.", "text/plain", _TEXT),
-    "/openapi.json": _describe_plain("show_openapi", "This document.", "application/json", {"type": "object"}),
+    "/openapi.json": _DOCUMENT,
     "/docs": _describe_plain("show_docs", "This document as a page for people.", "text/html", _TEXT),
 }
 """The operations beside `/v1`, by path."""

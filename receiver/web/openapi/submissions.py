@@ -75,7 +75,8 @@ def build_tracking_variants(general: Mapping[str, Any], providers: Mapping[str, 
 def _build_account_schema(accounts: Sequence[str], *, requires_account: bool) -> Mapping[str, Any]:
     """Build the JSON Schema of the field `account`; long lists of accounts are left out."""
     if not accounts:
-        return {"type": "null", "description": "The provider has no accounts."}
+        # Not the type "null", of which some generators of clients can make no type.
+        return {"type": ["string", "null"], "not": {"type": "string"}, "description": "null: there are no accounts"}
     names = {"enum": list(accounts)} if len(accounts) <= MAX_LISTED_ACCOUNTS else {}
     name: Mapping[str, Any] = {"type": "string", **names}
     return name if requires_account else {"anyOf": [name, {"type": "null"}]}

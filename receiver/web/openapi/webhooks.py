@@ -14,7 +14,7 @@ from receiver.providers.capabilities import CallbackSettings
 from receiver.settings import Settings
 from receiver.signatures.base import CallbackAuth
 from receiver.web.openapi.examples import build_jobs_notification_example, build_notification_example
-from receiver.web.openapi.parts import describe_problem
+from receiver.web.openapi.parts import WEBHOOKS_TAG, describe_problem
 from receiver.web.problems import DETAILS, ProblemType
 
 _ACKNOWLEDGED = (
@@ -107,7 +107,7 @@ def _describe_notification(
     content = {"schema": {"$ref": f"#/components/schemas/{component}"}, "example": example}
     return {
         "operationId": notification_type.replace(".", "_"),
-        "tags": ["notifications"],
+        "tags": [WEBHOOKS_TAG],
         "summary": summary,
         "description": "It is signed as Standard Webhooks defines: verify the signature over the raw body first. The "
         "same notification may arrive more than once, with the same `webhook-id`; if the status changes, a new "
@@ -156,7 +156,7 @@ def _describe_method(
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": name,
-        "tags": ["callbacks"],
+        "tags": [WEBHOOKS_TAG],
         "summary": "Callback with news of jobs.",
         "description": f"It is sent to `{url}`, which is registered at the provider or sent with each request. "
         f"{authentication}",

@@ -33,10 +33,10 @@ TIMES = {
 }
 BODIES: list[tuple[Schema, Any, bool]] = [
     *((requests.SubmissionSchema(), SUBMISSION | {"deadline": time}, valid) for time, valid in TIMES.items()),
-    (common.ReasonSchema(), {}, True),
-    (common.ReasonSchema(), {"reason": None}, True),
-    (common.ReasonSchema(), {"reason": ""}, False),
-    (common.ReasonSchema(), [], False),
+    (common.ActionReasonSchema(), {}, True),
+    (common.ActionReasonSchema(), {"reason": None}, True),
+    (common.ActionReasonSchema(), {"reason": ""}, False),
+    (common.ActionReasonSchema(), [], False),
 ]
 
 

@@ -95,12 +95,19 @@ def test_notify_url_pattern_follows_configuration() -> None:
         None,
         "https://shop.example/notifications?a=1",
         "https://eu.shop.example:8443",
+        "https://shop.example:65535/notifications",
+        "https://shop.example:10000?token=1",
+        "https://a-store.eu.shop.example/",
         "https://93.184.216.34/",
     )
     forbidden: Sequence[Any] = (
         "http://shop.example/",
         "https://shop.example.evil/",
         "https://shop_example/",
+        "https://shop.example:65536/",
+        "https://shop.example:0/",
+        "https://shop.example//notifications",
+        "https://-store.shop.example/",
         "https://10.0.0.1/",
         1,
     )

@@ -1,0 +1,1 @@
+"""Programs that use generated clients; a test copies each beside its client."""
