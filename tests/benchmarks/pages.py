@@ -29,11 +29,18 @@ MAX_MS = 150.0
 MAX_BYTES = 60_000
 _MILLISECONDS = 1e3
 _WARM_UP_CALLS = 2
-# The loaded rows are days old, and the overview shows the last hour and the last day: every minute has all outcomes.
+# The loaded rows are days old, and the overview shows the last hour and the last day: every minute of the last hour has
+# all outcomes, and so has every hour of 90 days, into which older minutes are merged.
 _INSERT_ACTIVITY = b"""
 INSERT INTO activity (seconds, started_at, provider, kind, outcome, bucket, count)
-SELECT 60, date_trunc('minute', now()) - n * interval '1 minute', provider, kind, outcome, bucket, 1 + n %% 7
-FROM generate_series(1, 1440) AS n CROSS JOIN unnest(%(providers)s::text[]) AS provider CROSS JOIN (
+SELECT seconds, started_at, provider, kind, outcome, bucket, 1 + extract(minute FROM started_at)::bigint %% 7
+FROM (
+    SELECT 60 AS seconds, date_trunc('minute', now()) - n * interval '1 minute' AS started_at
+    FROM generate_series(1, 65) AS n
+    UNION ALL
+    SELECT 3600, date_trunc('hour', now() - interval '65 minutes') - n * interval '1 hour'
+    FROM generate_series(0, 2159) AS n
+) AS period CROSS JOIN unnest(%(providers)s::text[]) AS provider CROSS JOIN (
     SELECT 'requests' AS kind, 'submitted' AS outcome, 0 AS bucket
     UNION ALL SELECT 'callbacks', verdict, 0 FROM unnest('{accepted,duplicate,invalid,unmapped}'::text[]) AS verdict
     UNION ALL SELECT 'jobs', status, bucket

@@ -63,4 +63,4 @@ def test_explain_without_refusal_or_service(declared_web: Web) -> None:
     environ = {**os.environ, "RECEIVER_URL": "http://127.0.0.1:9"}
     nobody = subprocess.run([RECEIVER, "callback", "list"], env=environ, capture_output=True, text=True, check=False)
     assert nobody.returncode == 1
-    assert "set RECEIVER_URL" in nobody.stderr
+    assert "Set RECEIVER_URL" in nobody.stderr

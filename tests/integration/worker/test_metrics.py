@@ -95,11 +95,12 @@ def test_exchanges_are_counted_by_outcome_and_kind(own_scene: Scene, tmp_path: P
         # After the quick ones, more is claimed than may be sent at once.
         for request in own_scene.submit("single", *quick, *slow)[: len(quick)]:
             own_scene.wait_until_settled(request)
-        count_leased = "SELECT count(*) FROM requests WHERE status = 'sending'"
-        wait_for(lambda: own_scene.connection.execute(count_leased).fetchone() == (2,))
+        # How many that are depends on how many ended before the claim.
+        has_waiting = "SELECT count(*) >= 2 FROM requests WHERE status = 'sending'"
+        wait_for(lambda: own_scene.connection.execute(has_waiting).fetchone() == (True,))
         waiting = scrape_worker(port)
         assert waiting.get("receiver_exchanges_in_flight", provider="single") == 1
-        assert waiting.get("receiver_exchanges_queued", provider="single", kind="send") == 1
+        assert waiting.get("receiver_exchanges_queued", provider="single", kind="send") in {1, 2}
         worker.popen.terminate()
         # Also while the worker waits for exchanges in flight.
         wait_for(lambda: count_attempts(scrape_worker(port), "single")["not_sent"])

@@ -31,6 +31,7 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path, output: str, number: si
         interrupted.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_demo_interrupted_while_submitting_drops_its_database(server: str, tmp_path: Path) -> None:
     with running_demo(tmp_path, requests=1_000, DATABASE_URL=server) as interrupted:
         interrupted.wait_for_output("submitting")

@@ -54,6 +54,7 @@ def count_by_worker(directory: Path, worker: int) -> float:
     return sum(value for key, value in values.items() if '"acknowledged"' in key)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at processes through /proc")
 def test_workers_are_summed_and_directory_is_removed(dsn: str, tmp_path: Path) -> None:
     with (

@@ -89,6 +89,7 @@ def test_key_of_some_providers_sees_only_theirs(api: Server, web_connection: Con
     assert {change["id"] for change in read(api, cursor, key=key)} == {job}
 
 
+@pytest.mark.slow
 def test_filters_select_changes(api: Server, web_connection: Connection) -> None:
     cursor = start(api)
     request = create_request(api)
