@@ -19,6 +19,7 @@ from receiver.cli.formats import Json, format_literal
 from receiver.cli.messages import CommandError, print_message
 from receiver.cli.service_selection import select_service
 from receiver.domain.egress import PRODUCT
+from receiver.domain.nested_errors import flatten_errors
 
 _CONNECT_TIMEOUT_S, _RESPONSE_TIMEOUT_S = 10.0, 30.0
 _MIN_PAUSE_S, _MAX_TOTAL_PAUSE_S = 1.0, 60.0
@@ -238,16 +239,10 @@ def _create_tls_context() -> SSLContext:
     return context
 
 
-def flatten_errors(errors: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place, such as `payload.to.1`, and the text of each message in a problem's `errors`."""
-    if isinstance(errors, Mapping):
-        for name, inner in errors.items():
-            yield from flatten_errors(inner, f"{place}.{name}" if place else str(name))
-    elif isinstance(errors, list):
-        for inner in errors:
-            yield from flatten_errors(inner, place)
-    else:
-        yield place, format_literal(errors)
+def iterate_errors(errors: Any) -> Iterator[tuple[str, str]]:
+    """Yield the path, such as `payload.to.1`, and the text of each message in a problem's `errors`."""
+    for path, message in flatten_errors(errors):
+        yield path, format_literal(message)
 
 
 def _build_error(response: _Response, problem: Json, profile: str | None) -> ApiError:
@@ -283,7 +278,7 @@ def _build_error(response: _Response, problem: Json, profile: str | None) -> Api
         case status if status >= 500:
             return ApiError(f"The service failed with {status}: {detail}.")
     errors = problem.get("errors") or {}
-    lines = [f"{place}: {message}" for place, message in flatten_errors(errors)]
+    lines = [f"{place}: {message}" for place, message in iterate_errors(errors)]
     return ApiError("\n".join([f"{detail}.", *lines]), errors)
 
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 import click
 
 from receiver.cli import options
-from receiver.cli.api import ApiError, Service, Unavailable, connect_service, flatten_errors
+from receiver.cli.api import ApiError, Service, Unavailable, connect_service, iterate_errors
 from receiver.cli.completion import complete_accounts, complete_operations, complete_providers
 from receiver.cli.formats import Json
 from receiver.cli.messages import print_message, show_progress
@@ -263,7 +263,7 @@ def _submit_batch(service: Service, number: int, batch: Sequence[_Submission], p
 
 def _locate_errors(batch: Sequence[_Submission], error: ApiError) -> Iterator[str]:
     """Yield the errors of a batch with their places in the file instead of their indexes in the batch."""
-    for place, message in flatten_errors(error.errors):
+    for place, message in iterate_errors(error.errors):
         index, _, field = place.removeprefix("requests.").partition(".")
         located = batch[int(index)].place if index.isdecimal() and int(index) < len(batch) else index
         yield f"{located}: {field}: {message}" if field else f"{located}: {message}"

@@ -1,6 +1,6 @@
 """The columns of all tables that commands print, each with its importance where there is no room for all."""
 
-from receiver.cli.api import flatten_errors
+from receiver.cli.api import iterate_errors
 from receiver.cli.cells import Column
 from receiver.cli.formats import Json, format_time, format_time_ms
 from receiver.domain.accounts import join_account
@@ -27,7 +27,7 @@ def format_flags(job: Json) -> str:
 
 def format_errors(callback: Json) -> str:
     """Return the errors of a callback, each with its place."""
-    return "; ".join(f"{place}: {message}" for place, message in flatten_errors(callback["errors"] or {}))
+    return "; ".join(f"{place}: {message}" for place, message in iterate_errors(callback["errors"] or {}))
 
 
 def format_provider(item: Json) -> str:

@@ -24,8 +24,8 @@ HEADERS: Mapping[str, str] = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-OPEN_ENDPOINTS = frozenset({"admin.log_in", "admin.show_log_in", "admin.serve_asset"})
-"""What needs no sign-in."""
+_OPEN_ENDPOINTS = frozenset({"admin.log_in", "admin.show_log_in"})
+"""The pages that need no sign-in."""
 _STALE_FORM = Failure(
     403, "Stale form", "The form has expired, or was sent from another site. Load the page again and repeat the action."
 )
@@ -54,7 +54,7 @@ def _check_access() -> ResponseReturnValue | None:
         g.form = parse_form()
         if request.headers.get("Sec-Fetch-Site") == "cross-site" or not is_own_form(g.form.get(CSRF_FIELD, "")):
             return render_failure(_STALE_FORM)
-    if request.endpoint in OPEN_ENDPOINTS:
+    if request.endpoint in _OPEN_ENDPOINTS:
         return None
     caller = find_caller(current_context())
     if caller is None:

@@ -1,9 +1,9 @@
 """What a page shows of an error: the same words as the API's problem document."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from receiver.domain.nested_errors import flatten_errors
 from receiver.web.problems import build_problem_response
 
 
@@ -30,17 +30,5 @@ def describe_failure(error: Exception) -> Failure:
     response = build_problem_response(error)
     document = response.get_json(force=True)
     headers = {name: value for name, value in response.headers.items() if name in ("Retry-After", "Allow")}
-    errors = list(flatten_errors(document.get("errors", {})))
+    errors = [(path, str(message)) for path, message in flatten_errors(document.get("errors", {}))]
     return Failure(document["status"], document["title"], document["detail"], errors, headers)
-
-
-def flatten_errors(errors: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the messages of nested fields, each with the path of its field."""
-    if isinstance(errors, Mapping):
-        for name, nested in errors.items():
-            yield from flatten_errors(nested, f"{path}.{name}" if path else str(name))
-    elif isinstance(errors, Sequence) and not isinstance(errors, str):
-        for nested in errors:
-            yield from flatten_errors(nested, path)
-    else:
-        yield path, str(errors)

@@ -9,8 +9,8 @@ from flask import Blueprint
 from markupsafe import Markup
 
 from receiver.domain.durations import format_duration, format_long_duration
+from receiver.domain.nested_errors import flatten_errors
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
-from receiver.web.admin.failures import flatten_errors
 from receiver.web.context import current_context
 
 SHORT_ID_LENGTH, SHORT_ID_END_LENGTH = 8, 4

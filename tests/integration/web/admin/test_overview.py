@@ -26,14 +26,6 @@ MAX_BYTES = 60_000
 
 
 @pytest.fixture
-def browser(web: Web) -> Browser:
-    """A browser, signed in with the bootstrap key."""
-    browser = browse(web)
-    browser.sign_in(ADMIN_KEY)
-    return browser
-
-
-@pytest.fixture
 def new_service(dsn: str, tmp_path: Path) -> Settings:
     """The settings of a web process of a service that has received nothing."""
     return replace(settings(dsn, tmp_path, {}), admin_key=ADMIN_KEY, secret_keys=("a-secret-key-of-this-test",))

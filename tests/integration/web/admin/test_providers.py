@@ -29,14 +29,6 @@ PAUSED = "silent"
 
 
 @pytest.fixture
-def browser(web: Web) -> Browser:
-    """A browser, signed in with the bootstrap key."""
-    browser = browse(web)
-    browser.sign_in(ADMIN_KEY)
-    return browser
-
-
-@pytest.fixture
 def resumed(api: Server) -> Iterator[None]:
     """Send to `PAUSED` again at the end."""
     yield
