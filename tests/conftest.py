@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
 from typing import cast
 
 import pytest
@@ -24,6 +25,9 @@ from tests.support.pgbouncer import PoolMode, pgbouncer
 hypothesis_settings.register_profile("suite", deadline=None)
 hypothesis_settings.load_profile("suite")
 
+if find_spec("playwright") is None:  # the group `browser` is not installed
+    collect_ignore = ["browser"]
+
 _MEMORY = "/dev/shm"
 _MIN_FREE_BYTES = 4 * 2**30
 
@@ -38,6 +42,13 @@ def pytest_configure() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if "TMPDIR" not in os.environ and _is_memory_usable():
         os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Show the markers of the tests that the run left out."""
+    excluded = config.option.markexpr.removeprefix("not (").removesuffix(")")
+    if excluded != config.option.markexpr:
+        terminalreporter.write_line(f"Left out: the tests with the markers {excluded.replace(' or ', ', ')}.")
 
 
 def _is_memory_usable() -> bool:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from receiver.cli.formats import Json, format_literal, format_time
 from receiver.cli.terminal import Terminal
-from receiver.domain.relative_times import format_relative_time
+from receiver.domain.durations import format_relative_time
 from receiver.domain.status_symbols import StatusKind, StatusMeaning, get_status_symbol
 
 ALWAYS = 10

@@ -158,6 +158,7 @@ class _Backlog(Generic[WorkT]):
         channel: the channel to the provider.
         max_wait: seconds from its claim within which an exchange begins, or does not begin at all.
         lease: seconds for which work is leased. An exchange ends and is recorded before the lease runs out.
+        is_full: whether the last claim took as much as it could.
         queue: the exchanges that no greenlet has begun.
         greenlet_count: how many greenlets perform exchanges of the queue.
     """
@@ -169,6 +170,7 @@ class _Backlog(Generic[WorkT]):
     def __init__(self, *, claims_ahead: bool) -> None:
         self._claims_ahead = claims_ahead
         self._ended_since_claim = 0
+        self.is_full = False
         self.queue: deque[_QueuedExchange[WorkT]] = deque()
         self.greenlet_count = 0
 
@@ -262,7 +264,7 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         if not names:
             return self._task.idle_interval_s
         capacities = [
-            ProviderCapacity(name, free, backlogs[name].channel.credentials)
+            ProviderCapacity(name, free, backlogs[name].channel.credentials, backlogs[name].is_full)
             for name in names
             if (free := backlogs[name].take_free()) > 0
         ]
@@ -276,8 +278,10 @@ class ExchangeLoop(Generic[WorkT, UpdateT]):
         )
         self._task.on_claimed([permit.work for permit in permits])
         self._observer.on_claim(len(permits), time.monotonic() - claimed_at)
+        counts = Counter([permit.work.provider for permit in permits])
+        for capacity in capacities:
+            backlogs[capacity.provider].is_full = counts[capacity.provider] >= capacity.free
         if permits and is_debug():
-            counts = Counter(permit.work.provider for permit in permits)
             _log.debug(f"{self._task.name}.claimed", providers=counts, seconds=round(time.monotonic() - claimed_at, 3))
         for permit in permits:
             backlog = backlogs[permit.work.provider]

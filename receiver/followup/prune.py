@@ -30,8 +30,8 @@ from receiver.store.prune import (
 )
 
 _BATCH_SIZE = 500
-_PAUSE_RATIO = 3.0
-"""How many times as long as the batch before it a pause lasts: prune then works for a quarter of the time."""
+_PAUSE_RATIO = 5.0
+"""How many times as long as the batch before it a pause lasts: prune then works for a sixth of the time."""
 
 
 def prune(

@@ -14,12 +14,14 @@ from receiver.store.statements import load_statement
 class ProviderCapacity:
     """How many more exchanges a worker may begin with a provider now.
 
-    `credentials` is the fingerprint of the worker's credentials, empty if the provider has none.
+    `credentials` is the fingerprint of the worker's credentials, empty if the provider has none. `likely_due` is true
+    after a claim that took as much as it could: as a rule more work is due then, and it is not looked for.
     """
 
     provider: str
     free: int
     credentials: str = ""
+    likely_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

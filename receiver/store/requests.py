@@ -190,8 +190,12 @@ def submit_requests(
 
 
 def find_due_requests(connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
-    """Return the providers for which a request is due and may be sent now, and whether sending takes a slot."""
-    params = {"capacities": as_jsonb(capacities)}
+    """Return the providers for which a request is due and may be sent now, and whether sending takes a slot.
+
+    Those of which work is likely due are returned in any case, unless nothing may be sent.
+    """
+    likely_due = [capacity.provider for capacity in capacities if capacity.likely_due]
+    params = {"capacities": as_jsonb(capacities), "likely_due": likely_due}
     return dict(connection.execute(load_statement("find_due_requests"), params).fetchall())
 
 

@@ -21,7 +21,7 @@ VARIABLES = {"POSTGRES_PASSWORD": "p", "RECEIVER_SECRET_KEY": "s" * 16, "RECEIVE
 
 
 def run_tool(name: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the dev group at the root of the repository."""
+    """Run a program of the group `containers` at the root of the repository."""
     program = str(Path(sys.executable).with_name(name))
     variables = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environ}
     return subprocess.run(
@@ -43,6 +43,7 @@ def list_instructions() -> list[tuple[str, str]]:
     return [(name, arguments) for name, _, arguments in (line.partition(" ") for line in text.splitlines()) if name]
 
 
+@pytest.mark.containers
 def test_containerfile_passes_hadolint() -> None:
     result = run_tool("hadolint", "--strict-labels", "Containerfile")
     assert (result.returncode, result.stdout) == (0, "")
@@ -67,6 +68,7 @@ def test_build_context_has_what_the_containerfile_copies() -> None:
     assert [source for source in copied if not (ROOT / source).exists()] == []
 
 
+@pytest.mark.containers
 def test_compose_runs_the_processes_of_the_procfile() -> None:
     services = read_compose()
     commands = [line.split()[-1] for line in (ROOT / "Procfile").read_text().splitlines()]
@@ -79,6 +81,7 @@ def test_compose_runs_the_processes_of_the_procfile() -> None:
     assert services["worker"]["environment"].keys() <= known
 
 
+@pytest.mark.containers
 def test_compose_requires_its_secrets() -> None:
     result = run_tool("docker-compose", "--file", "compose.yaml", "config", "--quiet")
     assert result.returncode != 0

@@ -3,7 +3,7 @@
 -- depends: 0011_row_counts_of_existing_rows
 
 CREATE TABLE activity (
-    -- the length of the period: a minute, or an hour of more than a day ago
+    -- the length of the period: a minute, or an hour that ended more than 65 minutes ago
     seconds integer NOT NULL CHECK (seconds IN (60, 3600)),
     started_at timestamptz NOT NULL,
     provider text NOT NULL,

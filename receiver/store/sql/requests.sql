@@ -40,11 +40,14 @@ inserted_metadata AS (
 SELECT coalesce(json_object_agg(id, json_build_array(payload, metadata)), '{}')::text FROM inserted_requests
 
 -- name: find_due_requests
--- Return the providers for which a request is due and may begin now, and whether it takes a send slot.
+-- Return the providers for which a request is due and may begin now, and whether it takes a send slot. Requests of the
+-- providers `likely_due` are not looked for: under load, the search passes the index entries of all requests that were
+-- claimed since the last vacuum.
 SELECT capacity.provider, limited FROM open_capacities(%(capacities)s::jsonb) AS capacity
 WHERE (held_until IS NULL OR held_until <= now()) AND (open_until IS NULL OR open_until <= now())
-    AND EXISTS (SELECT FROM requests
-        WHERE status = 'queued' AND requests.provider = capacity.provider AND due_at <= now() AND deadline_at > now())
+    AND CASE WHEN capacity.provider = ANY(%(likely_due)s::text[]) THEN true ELSE (SELECT true FROM requests
+        WHERE status = 'queued' AND requests.provider = capacity.provider AND due_at <= now() AND deadline_at > now()
+        LIMIT 1) END
 
 -- name: claim_requests
 -- Lease due requests, for each provider at most its free capacity, those of the highest priority first and of these the

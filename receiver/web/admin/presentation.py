@@ -8,7 +8,7 @@ import orjson
 from flask import Blueprint
 from markupsafe import Markup
 
-from receiver.domain.durations import format_duration, format_long_duration
+from receiver.domain.durations import format_duration, format_long_duration, format_relative_time
 from receiver.domain.nested_errors import flatten_errors
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
 from receiver.web.context import current_context
@@ -54,8 +54,7 @@ def build_time(text: str | None) -> Markup:
     """
     if text is None:
         return Markup('<span class="none">–</span>')
-    seconds = (current_context().clock.now() - datetime.fromisoformat(text)).total_seconds()
-    relative = f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
+    relative = format_relative_time(datetime.fromisoformat(text), current_context().clock.now())
     return Markup('<time datetime="{}">{} <span class="absolute">{}</span></time>').format(
         text, relative, format_absolute_time(text)
     )

@@ -2,6 +2,7 @@
 
 import gzip
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -23,6 +24,7 @@ from receiver.store.connections import Connection
 from receiver.store.database import Database
 from receiver.store.errors import FailureKind, StoreUnavailable
 from receiver.store.group_commit import QueueFull
+from receiver.store.limits import ProviderCapacity
 from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, attempt, event, provider
 from tests.support.logs import capture_log
@@ -44,6 +46,31 @@ def test_send_with_unstorable_response_becomes_unknown(database: Database, conne
     [(status, detail)] = connection.execute("SELECT status, detail FROM requests").fetchall()
     assert status == "unknown"
     assert detail.startswith("the response cannot be stored: ")
+
+
+def test_due_work_is_looked_for_unless_the_last_claim_was_full(database: Database, connection: Connection) -> None:
+    observed: list[bool] = []
+
+    class ObservedTask(SendTask):
+        def find_due(self, connection: Connection, capacities: Sequence[ProviderCapacity]) -> Mapping[str, bool]:
+            observed.extend(capacity.likely_due for capacity in capacities)
+            return super().find_due(connection, capacities)
+
+    names = [f"request-{number}" for number in range(3)]
+    payloads = [{"client_reference": name, "to": ["2348030000000"], "text": "hello"} for name in names]
+    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", p, {}, None, None, 3_600.0) for p in payloads])
+    with listening() as server:
+        for name in names:
+            server.script(name, accept_request())
+        policy = replace(provider().send_policy, max_concurrency=2)
+        double = provider(origin=server.url, send_policy=policy)
+        with running_loop(ObservedTask({"sandbox": double}), database, double) as loop:
+            for expected_count in (2, 3, 3):
+                loop.step()
+                give_up_at = time.monotonic() + 10.0
+                while loop.commit_stats.items < expected_count and time.monotonic() < give_up_at:
+                    gevent.sleep(0.01)
+    assert observed == [False, True, False]
 
 
 class FirstComposeFails(SendTask):

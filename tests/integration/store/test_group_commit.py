@@ -708,18 +708,19 @@ def test_close_gives_a_silent_connection_up(dsn: str, connection: Connection, mo
 
 
 def test_groups_are_closed_together(dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_commit, "_CLOSE_TIMEOUT_S", 1.5)
-    with Proxy(dsn) as proxy, closing(Database(proxy.dsn)) as database, ThreadPoolExecutor(2) as pool:
-        groups = [GroupCommit(database, write_notes, limit_s=20.0) for _ in range(2)]
-        assert [commit(group, Note(number)) for number, group in enumerate(groups)] == [None, None]
+    count, timeout_s = 8, 1.0
+    monkeypatch.setattr(group_commit, "_CLOSE_TIMEOUT_S", timeout_s)
+    with Proxy(dsn) as proxy, closing(Database(proxy.dsn)) as database, ThreadPoolExecutor(count) as pool:
+        groups = [GroupCommit(database, write_notes, limit_s=20.0) for _ in range(count)]
+        assert {commit(group, Note(number)) for number, group in enumerate(groups)} == {None}
         proxy.silence()
-        waiting = [pool.submit(commit, group, Note(number)) for number, group in enumerate(groups, start=2)]
+        waiting = [pool.submit(commit, group, Note(number)) for number, group in enumerate(groups, start=count)]
         wait_until(lambda: all(group.waiting for group in groups))
         started_at = time.monotonic()
         close_together(*groups)
-        assert time.monotonic() - started_at < 2.8  # one after another they take 3 s
-        assert [result.result(TIMEOUT_S) for result in waiting] == [None, None]
-    assert find_note_ids(connection) == [0, 1, 2, 3]
+        assert time.monotonic() - started_at < count * timeout_s  # which they take one after another
+        assert {result.result(TIMEOUT_S) for result in waiting} == {None}
+    assert find_note_ids(connection) == list(range(2 * count))
 
 
 def test_oldest_commit_age_is_that_of_the_first_waiting_item(database: Database) -> None:

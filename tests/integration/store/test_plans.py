@@ -118,7 +118,7 @@ def explain(connection: Connection, name: str, params: Mapping[str, Any], *, pre
     [
         ("claim_requests", {"capacities": CAPACITIES, "claim_id": uuid4(), "leases": LEASES}, "requests"),
         ("expire_requests", {"limit": 500, "lookup_delays": '{"sandbox": 60.0}'}, "requests"),
-        ("find_due_requests", {"capacities": CAPACITIES}, "requests"),
+        ("find_due_requests", {"capacities": CAPACITIES, "likely_due": ["other"]}, "requests"),
         ("find_due_ages", {"names": ["sandbox", "other"]}, "requests"),
         ("find_due_ages", {"names": ["sandbox", "other"]}, "jobs"),
         ("find_traced_jobs", {"ids": [uuid4()]}, "jobs"),

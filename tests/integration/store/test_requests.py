@@ -1,4 +1,4 @@
-"""The list of requests: each match once, newest first, with any filters."""
+"""The list of requests: each match once, newest first, with any filters; and the search for due requests."""
 
 import json
 from functools import partial
@@ -9,6 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.sending import RequestStatus
+from receiver.store.connections import Connection
+from receiver.store.limits import ProviderCapacity
+from receiver.store.providers import pause_providers
+from receiver.store.requests import find_due_requests
 from tests.support.list_search import (
     MAX_PAGES,
     PROVIDERS_STRATEGY,
@@ -85,3 +89,11 @@ def test_metadata_filter_compares_values_as_text(rows: Rows, metadata: dict[str,
     page = list_requests(rows.connection, metadata=metadata, limit=500)
     assert {request.metadata[key] for request in page.items} == expected
     assert all(has_metadata(request.metadata, metadata) for request in page.items)
+
+
+def test_likely_due_requests_are_not_looked_for(connection: Connection) -> None:
+    looked_for, likely_due = ProviderCapacity("sandbox", 1), ProviderCapacity("sandbox", 1, likely_due=True)
+    assert find_due_requests(connection, [looked_for]) == {}
+    assert find_due_requests(connection, [likely_due]) == {"sandbox": False}
+    pause_providers(connection, ["sandbox"], "maintenance")
+    assert find_due_requests(connection, [likely_due]) == {}

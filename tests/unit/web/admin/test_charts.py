@@ -90,12 +90,12 @@ def test_histogram_has_a_logarithmic_axis_and_percentiles() -> None:
     marks = [line.attrib["x1"] for line in root.iter("line") if line.attrib["class"] == "mark"]
     assert marks == ["50%", "100%"]
     texts = {text.text: text.attrib for text in root.iter("text")}
-    assert (texts["p50 1.0 s"]["text-anchor"], texts["p99 10 s"]["text-anchor"]) == ("start", "end")
-    assert read_description(root) == "15 in all. p50: 1.0 s, p99: 10 s"
+    assert (texts["p50 1 s"]["text-anchor"], texts["p99 10 s"]["text-anchor"]) == ("start", "end")
+    assert read_description(root) == "15 in all. p50: 1 s, p99: 10 s"
     assert read_table(root)[1:] == [
-        ["100 ms to 1.0 s", "5"],
-        ["1.0 s to 10 s", "10"],
-        ["p50", "1.0 s"],
+        ["100 ms to 1 s", "5"],
+        ["1 s to 10 s", "10"],
+        ["p50", "1 s"],
         ["p99", "10 s"],
     ]
 
