@@ -142,8 +142,11 @@ class ApiKeyAuthenticator:
             RateLimitExceeded: the key has used all its calls of this minute.
             StoreUnavailable: the key cannot be looked up now.
         """
+        key_hash = hash_key(key)
         try:
-            cached = self._find(hash_key(key))
+            cached = self._find(key_hash)
+            while cached.tokens < 1 and cached.needs_refresh:  # others used the leased calls while this one waited
+                cached = self._find(key_hash)
         except InvalidApiKey:
             self._failures.record(address)
             raise

@@ -1,8 +1,9 @@
 """API keys: which are accepted, and what their scopes allow."""
 
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -102,6 +103,33 @@ def test_concurrent_first_calls_lease_once(dsn: str, monkeypatch: pytest.MonkeyP
         remaining = [call.result()[1].remaining for call in (first, second)]
     assert len(leases) == 1
     assert remaining == [leases[0].granted + leases[0].remaining - used for used in (1, 2)]
+
+
+class InterruptedDatabase(Database):
+    """A database after whose next use others run, as other greenlets may."""
+
+    run_others: Callable[[], object] | None = None
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        with super().connection() as connection:
+            yield connection
+        run_others, self.run_others = self.run_others, None
+        if run_others:
+            run_others()
+
+
+def test_call_whose_lease_others_use_up_leases_again(dsn: str) -> None:
+    with closing(InterruptedDatabase(dsn)) as database:
+        authenticator = ApiKeyAuthenticator(database, ADMIN_KEY, 1_000)
+        for _ in range(9):
+            authenticator.authenticate(ADMIN_KEY)
+        cached = authenticator._cache[hash_key(ADMIN_KEY)]
+        assert cached.tokens == 1
+        cached.looked_up_at -= 60.0
+        database.run_others = lambda: authenticator.authenticate(ADMIN_KEY)
+        authenticator.authenticate(ADMIN_KEY)
+        assert authenticator._cache[hash_key(ADMIN_KEY)].tokens == 9
 
 
 def test_cached_key_can_read_while_commits_fail(dsn: str, connection: Connection) -> None:
