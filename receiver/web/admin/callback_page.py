@@ -34,6 +34,13 @@ _VERDICTS: Mapping[str, str] = {
 }
 _PLAIN_VERDICTS = frozenset({"accepted", "duplicate"})
 """The verdicts of which the first cause of the explanation says no more than the sentence above."""
+_MENDING = "Mend the cause in `receiver.toml`, have the service read the file again (SIGHUP), and replay the callback."
+_NEXT_STEPS: Mapping[str, str] = {
+    "unmapped": "Add the status to `statuses` in `receiver.toml`, have the service read the file again (SIGHUP), and "
+    "replay the callback.",
+    "invalid": _MENDING,
+    "refused": f"If it is from the provider: {_MENDING[0].lower()}{_MENDING[1:]}",
+}
 _REPLAYS: Mapping[str, str] = {
     "accepted": "It is read again with the configuration of today, as of the time when it was received. Statuses that "
     "are recorded already stay. A status that is mapped in another way now is added, and may change or dispute a job.",
@@ -89,6 +96,7 @@ def _render(callback_id: UUID, failure: Failure | None = None) -> str:
         causes=causes[1:] if callback["verdict"] in _PLAIN_VERDICTS and not callback["erased_at"] else causes,
         errors=_list_errors(callback["errors"] or {}),
         proof=callbacks.settings.auth.describe_trust() if callbacks else None,
+        next_step=_NEXT_STEPS.get(callback["verdict"]),
         replay=_REPLAYS[callback["verdict"]],
         target=shorten(target, _MAX_TEXT_LENGTH),
         body=None if callback["body"] is None else describe_body(callback["body"], callback["headers"]),

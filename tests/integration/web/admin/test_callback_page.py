@@ -89,6 +89,7 @@ def test_page_of_refused_callback_explains_why(browser: Browser, web: Web, api: 
     assert web.call("POST", "/callbacks/another", body, sign_callback(body, secret=OTHER_SECRET)).status == 401
     page = browser.open(f"/admin/callbacks/{find_newest(api, 'refused', 'another')['id']}")
     assert "⊘ refused It is not proven to be genuine: no job was changed." in page.text
+    assert "If it is from the provider: mend the cause in receiver.toml" in page.text
     assert "webhook-signature" in page.text
     assert "Its signature matched" not in page.text
     refused = browser.submit(page, "/replay", reason="try again")

@@ -74,6 +74,12 @@ def test_provider_shows_its_jobs_and_refusals(browser: Browser, web_connection: 
     assert "refused: 3, at most 3 per h" in page.text
 
 
+def test_provider_says_that_all_callbacks_were_refused(browser: Browser, web_connection: Connection) -> None:
+    assert "No callback came yet" in browser.open("/admin/providers/silent").text
+    save_refusals(web_connection, [Refusal("silent", "signature", "192.0.2.1", 3, datetime.now(UTC))])
+    assert "No callback was accepted yet: those that came were refused" in browser.open("/admin/providers/silent").text
+
+
 def test_removed_provider_says_what_is_left(browser: Browser, web_connection: Connection) -> None:
     name = create_removed_provider(web_connection)
     page = browser.open(f"/admin/providers/{name}")
