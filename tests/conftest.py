@@ -94,10 +94,17 @@ def template(server: str) -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def server_connection(server: str) -> Iterator[Connection]:
+    """A connection that creates and drops the databases of tests."""
+    with closing(connect(server)) as connection:
+        yield connection
+
+
 @pytest.fixture
-def dsn(server: str, template: str) -> Iterator[str]:
+def dsn(server: str, template: str, server_connection: Connection) -> Iterator[str]:
     """The DSN of a migrated, empty database for this test only."""
-    with scratch_database(server, template=template) as dsn:
+    with scratch_database(server, template=template, connection=server_connection) as dsn:
         yield dsn
 
 
@@ -131,7 +138,7 @@ def shared_connection(shared_dsn: str) -> Iterator[Connection]:
 
 
 @pytest.fixture
-def empty_database(server: str) -> Iterator[str]:
+def empty_database(server: str, server_connection: Connection) -> Iterator[str]:
     """A database without tables."""
-    with scratch_database(server) as dsn:
+    with scratch_database(server, connection=server_connection) as dsn:
         yield dsn

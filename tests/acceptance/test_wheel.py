@@ -98,6 +98,7 @@ def test_wheel_contains_files_besides_code(site: Site) -> None:
         assert (site.directory / "receiver" / name).exists(), name
 
 
+@pytest.mark.slow
 def test_guide_example_passes_strict_mypy(site: Site, pigeon: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(f"{pigeon}\nreveal_type(PigeonSender.interpret)\n")
     options = ["--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "--verbose"]

@@ -278,6 +278,7 @@ def test_trace_continues_in_request_and_notification(story: Story) -> None:
     assert notified_trace != sent.headers["traceparent"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["web", "worker", "migrate"])
 def test_fault_at_start_is_an_event_if_json_is_set(command: str, tmp_path: Path) -> None:
     environ = build_environ(tmp_path, "postgresql://127.0.0.1:9/none", "[providers.x]\nkind = 'none'", command)

@@ -112,6 +112,7 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
         assert_ends_well(web)
 
 
+@pytest.mark.slow
 def test_worker_in_place_of_another_starts_with_the_last_good_file(reload_dsn: str, tmp_path: Path) -> None:
     base = build_provider_toml()
     with (
@@ -131,6 +132,7 @@ def test_worker_in_place_of_another_starts_with_the_last_good_file(reload_dsn: s
         assert_ends_well(web)
 
 
+@pytest.mark.slow
 def test_reload_changes_api_metrics_and_document(reload_dsn: str, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=128) as listener,

@@ -21,6 +21,7 @@ def journeys() -> dict[str, Any]:
     return walked
 
 
+@pytest.mark.slow
 def test_journeys_pass_few_files(journeys: dict[str, Any]) -> None:
     assert {name for name, most in MAX_FILES.items() if journeys[name]["files"] > most} == set()
 

@@ -345,6 +345,7 @@ def test_signal_to_only_user_stops_server_cleanly(signal_number: int, home: Path
     assert _is_clean(home)
 
 
+@pytest.mark.slow
 def test_ctrl_c_for_one_user_does_not_affect_another(home: Path, spawn: Spawn) -> None:
     first = spawn(USER_SCRIPT, home)
     _wait_for_dsn(first)
@@ -414,6 +415,7 @@ def test_stale_pid_files_do_not_prevent_start(home: Path) -> None:
         unrelated.kill()
 
 
+@pytest.mark.slow
 def test_foreign_server_on_the_data_is_reported(home: Path) -> None:
     _create_data(home)
     pid_file = home / "postgres" / "postmaster.pid"
@@ -543,6 +545,7 @@ def test_stop_escalates_when_fast_shutdown_hangs(home: Path, monkeypatch: pytest
         assert "received immediate shutdown request" in (home / "postgres.log").read_text()
 
 
+@pytest.mark.slow
 def test_four_processes_start_and_stop_concurrently(new_home: Path, spawn: Spawn) -> None:
     users = [spawn(USER_SCRIPT, new_home) for _ in range(4)]
     assert len({_wait_for_dsn(user) for user in users}) == 1
@@ -553,6 +556,7 @@ def test_four_processes_start_and_stop_concurrently(new_home: Path, spawn: Spawn
     assert _is_clean(new_home)
 
 
+@pytest.mark.slow
 def test_short_uses_do_not_stop_the_server_for_others(home: Path, spawn: Spawn) -> None:
     users = [spawn(SHORT_USES_SCRIPT, home) for _ in range(4)]
     for process in users:

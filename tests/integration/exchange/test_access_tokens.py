@@ -253,6 +253,7 @@ def test_racing_workers_request_one_token(oauth: OAuthProvider, dsn: str, tmp_pa
     assert attempts == (20,)
 
 
+@pytest.mark.slow
 def test_refused_client_pauses_until_it_is_corrected(
     oauth: OAuthProvider, dsn: str, tmp_path: Path, names: Sequence[str]
 ) -> None:

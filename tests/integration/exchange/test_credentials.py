@@ -108,6 +108,7 @@ def test_refused_key_pauses_until_worker_with_other_key_starts(
     assert all(list_keys(own_scene.provider, name)[-1] == "right" for name in names)
 
 
+@pytest.mark.slow
 def test_operator_pause_is_not_lifted_by_another_key(own_scene: Scene, tmp_path: Path, names: list[str]) -> None:
     name = names[0]
     own_scene.script(name, reply_to_key("right", accept_request()))

@@ -187,6 +187,7 @@ def test_only_a_send_is_recorded_again_after_the_store_was_away(error: Exception
     assert PollTask({}).on_record_failure(poll, poll.work, error) is None
 
 
+@pytest.mark.slow
 def test_killed_workers_leases_follow_each_providers_timeout(dsn: str, tmp_path: Path) -> None:
     never = Event()
     with listening() as server, open_scene(dsn, server) as scene:

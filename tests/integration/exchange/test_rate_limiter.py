@@ -81,6 +81,7 @@ def test_two_workers_share_max_concurrency(scene: Scene, names: Sequence[str]) -
     assert scene.provider.most_at_once["narrow"] == 3
 
 
+@pytest.mark.slow
 def test_two_workers_share_max_per_second(scene: Scene, names: Sequence[str]) -> None:
     for name in names:
         scene.script(name, Reply(204))
@@ -107,6 +108,7 @@ def test_retry_after_of_429_holds_both_workers(scene: Scene, names: Sequence[str
     assert min(scene.received(name)[0].at for name in others) - throttled.at > 0.9
 
 
+@pytest.mark.slow
 def test_circuit_opens_and_closes_for_both_workers(
     scene: Scene, names: Sequence[str], workers: Sequence[Process]
 ) -> None:

@@ -25,6 +25,7 @@ def fake() -> Iterator[Provider]:
         yield provider
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("skew", [HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
 def test_worker_with_wrong_clock_uses_the_databases_time(dsn: str, fake: Provider, tmp_path: Path, skew: float) -> None:
     name = f"c-{uuid4().hex}"

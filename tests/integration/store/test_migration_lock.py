@@ -95,6 +95,7 @@ def test_migrate_leaves_nothing_behind_in_pgbouncer(empty: str, mode: PoolMode, 
         assert migrate(bouncer.dsn) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_blocked_and_killed_migrate_leave_no_lock_in_pgbouncer(
     empty: str, mode: PoolMode, blocker: Connection, observer: Connection, monkeypatch: pytest.MonkeyPatch

@@ -95,6 +95,7 @@ def find_refusal(web: Web) -> Response | None:
     return response if response.status == 503 else None
 
 
+@pytest.mark.slow
 def test_service_on_an_unmigrated_database_names_the_remedy(empty_database: str, tmp_path: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,

@@ -43,6 +43,7 @@ def test_stopped_worker_requeues_waiting_requests(
         assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
 
 
+@pytest.mark.slow
 def test_worker_on_an_unmigrated_database_logs_one_event(empty_database: str, tmp_path: Path) -> None:
     with running_worker(tmp_path, empty_database, build_provider_toml()) as worker:
         wait_for(lambda: "store.failed" in worker.output)

@@ -1,8 +1,6 @@
 """`receiver demo` as a real process: its result."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,26 +10,7 @@ from tests.support.demo import TIMEOUT_S, Demo, list_databases, running_demo
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
 
-@pytest.fixture(scope="module")
-def demos(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Demo]]:
-    """Two concurrent demos, because they mostly wait: one with an embedded Postgres, one with a server."""
-    with ExitStack() as stack:
-        yield {
-            "embedded": stack.enter_context(running_demo(tmp_path_factory.mktemp("embedded"))),
-            "server": stack.enter_context(running_demo(tmp_path_factory.mktemp("server"), DATABASE_URL=server)),
-        }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def demo_database(demos: Mapping[str, Demo]) -> str:
-    """The database that the demo created on the server, found while the demo still runs."""
-    demos["server"].wait_for_output("submitting")
-    return demos["server"].find_database()
-
-
-@pytest.mark.parametrize("postgres", ["embedded", "server"])
-def test_ledger_and_postgres_agree(demos: Mapping[str, Demo], demo_database: str, server: str, postgres: str) -> None:
-    demo = demos[postgres]
+def assert_ledger_and_postgres_agree(demo: Demo) -> None:
     assert demo.process.popen.wait(TIMEOUT_S) == 0, demo.process.output
     result = json.loads(demo.process.stdout.splitlines()[-1])
     assert result["requests"] == 60
@@ -40,4 +19,17 @@ def test_ledger_and_postgres_agree(demos: Mapping[str, Demo], demo_database: str
     assert result["jobs"] == result["succeeded"] + result["failed"] + result["unresolved"]
     assert "Traceback" not in demo.process.output
     demo.assert_nothing_left()
-    assert postgres == "embedded" or demo_database not in list_databases(server)
+
+
+def test_demo_with_embedded_postgres_finds_no_mismatch(tmp_path: Path) -> None:
+    with running_demo(tmp_path) as demo:
+        assert_ledger_and_postgres_agree(demo)
+
+
+@pytest.mark.slow
+def test_demo_on_a_server_drops_its_database(server: str, tmp_path: Path) -> None:
+    with running_demo(tmp_path, DATABASE_URL=server) as demo:
+        demo.wait_for_output("submitting")
+        database = demo.find_database()
+        assert_ledger_and_postgres_agree(demo)
+    assert database not in list_databases(server)

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from tests.support.api_calls import UNKNOWN_ID, create_key, send
 from tests.support.api_service import CONFIG
 from tests.support.http import Server, parse_problem
@@ -35,6 +37,7 @@ def test_every_response_has_rate_limit_headers(api: Server) -> None:
     assert "3 calls" in parse_problem(refused)["detail"]
 
 
+@pytest.mark.slow
 def test_rate_limit_is_shared_by_processes(api: Server, web_dsn: str, tmp_path: Path) -> None:
     wait_for_early_minute()
     key = create_key(api, per_minute=500)

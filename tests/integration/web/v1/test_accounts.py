@@ -123,6 +123,7 @@ def test_filter_by_provider_includes_its_accounts(accounts_api: Server) -> None:
     assert send(accounts_api, "GET", "/v1/requests?provider=acme/north").status == 400
 
 
+@pytest.mark.slow
 def test_tail_shows_and_filters_accounts(accounts_web: Web, accounts_api: Server) -> None:
     cursor = send(accounts_api, "GET", "/v1/tail").json["cursor"]
     for provider, name in (("acme", None), ("acme", "south"), ("chain", "first")):
