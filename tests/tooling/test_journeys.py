@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
 GUIDE = Path(__file__).parents[2] / "docs" / "architecture.md"
 MAX_FILES = {"callback": 15, "poll": 24, "notified end": 32}
 
@@ -21,7 +22,6 @@ def journeys() -> dict[str, Any]:
     return walked
 
 
-@pytest.mark.slow
 def test_journeys_pass_few_files(journeys: dict[str, Any]) -> None:
     assert {name for name, most in MAX_FILES.items() if journeys[name]["files"] > most} == set()
 
