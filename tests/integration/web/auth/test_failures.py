@@ -44,7 +44,10 @@ def use_up_failures(authenticator: ApiKeyAuthenticator, address: str = ADDRESS) 
             authenticator.authenticate(f"wrong-{number}", address)
 
 
-def test_failures_of_an_address_are_limited_and_valid_keys_are_not(dsn: str, connection: Connection) -> None:
+def test_failures_of_an_address_are_limited_and_valid_keys_are_not(
+    dsn: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "FAILURES_PER_S", 0.01)  # so that a slow machine allows no further one
     with closing(Database(dsn)) as database:
         authenticator = ApiKeyAuthenticator(database, "the-admin-key-of-it", 60_000)
         cached = store_key(connection)
@@ -53,7 +56,7 @@ def test_failures_of_an_address_are_limited_and_valid_keys_are_not(dsn: str, con
         for neighbour in (ADDRESS, "2001:db8::ffff"):
             with pytest.raises(TooManyInvalidKeys) as caught:
                 authenticator.authenticate("wrong", neighbour)
-            assert caught.value.retry_after == 1
+            assert 90 < caught.value.retry_after <= 100
         with pytest.raises(InvalidApiKey):
             authenticator.authenticate("wrong", "2001:db8:0:1::1")
         for key in (cached, store_key(connection), "the-admin-key-of-it"):
