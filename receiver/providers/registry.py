@@ -18,6 +18,7 @@ from receiver.domain.egress import Egress
 from receiver.domain.sending import RetryRules
 from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
+from receiver.providers.catalog.entries import CatalogEntry, list_entries, load_entry
 from receiver.providers.cecula.provider import build_cecula, build_cecula_legacy, build_cecula_sync
 from receiver.providers.declared.provider import build_declared
 from receiver.providers.sandbox import build_sandbox
@@ -49,11 +50,28 @@ def build_provider(name: str, table: Mapping[str, Any]) -> Provider:
     """
     kinds = _load_kinds(tuple(sys.path))
     kind = table.get("kind")
+    entries = () if isinstance(kind, str) and kind in kinds else list_entries()
+    if kind in entries:
+        return _build_from_catalog(name, load_entry(str(kind)), table)
     if not isinstance(kind, str) or kind not in kinds:
-        message = f"Must be one of: {', '.join(kinds)}.{format_suggestion(str(kind), kinds)}"
+        suggestion = format_suggestion(str(kind), [*kinds, *entries])
+        message = f"Must be one of: {', '.join(kinds)}, or a provider of `receiver provider catalog`.{suggestion}"
         raise ValidationError({"kind": [message]})
-    loaded = _build_schema(kinds[kind].settings).load(table)
-    return kinds[kind].build(_build_base(name, loaded), loaded)
+    return _build_from_kind(name, kinds[kind], table)
+
+
+def _build_from_catalog(name: str, entry: CatalogEntry, table: Mapping[str, Any]) -> Provider:
+    own = {key: value for key, value in table.items() if key != "kind"}
+    expanded = entry.expand(own)
+    try:
+        return _build_from_kind(name, _BUILT_IN["declared"], expanded)
+    except ValidationError as error:
+        raise ValidationError(entry.assign_errors(error.messages_dict, own)) from None
+
+
+def _build_from_kind(name: str, kind: ProviderKind, table: Mapping[str, Any]) -> Provider:
+    loaded = _build_schema(kind.settings).load(table)
+    return kind.build(_build_base(name, loaded), loaded)
 
 
 @cache
