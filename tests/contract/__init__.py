@@ -279,7 +279,7 @@ def get_signer(case: Case) -> Signer:
 
 
 def get_secrets(case: Case) -> list[str]:
-    signature = case.table["signature"]
+    signature = case.table.get("signature", {})
     secrets: list[str] = signature.get("secrets") or signature.get("keys") or list(NAMES)
     return secrets
 

@@ -98,7 +98,7 @@ CASES = (
         "github",
         """
         queued.json  | 17002003004 | in_progress | queued  |  |  | 12:00:05
-        success.json | 17002003004 | succeeded   | success |  |  | 12:00:05
+        success.json | 17002003004 | succeeded   | success |  |  | 12:00:05 | supersedes
         failure.json | 17002003005 | failed      | failure |  |  | 12:00:05
         ping.json
         """,
@@ -293,9 +293,9 @@ CASES = (
     Case(
         "sendgrid",
         """
-        delivered.json | m1.filter0001 | succeeded   | delivered |  |                  | 12:00:05
-        two.json       | m2.filter0001 | in_progress | processed |  |                  | 12:00:01
-                       | m2.filter0001 | failed      | bounce    |  | 550 no such user | 12:00:05
+        delivered.json | m1 | succeeded   | delivered |  |                  | 12:00:05
+        two.json       | m2 | in_progress | processed |  |                  | 12:00:01
+                       | m2 | failed      | bounce    |  | 550 no such user | 12:00:05
         """,
     ),
     Case(
@@ -461,6 +461,7 @@ CASES = (
         failure.json | build-2 | failed      | FAILURE |  | exit 1 | 12:00:05.250
         """,
         scheme="pubsub",
+        ack=Ack(status=204, body=b"", headers={}),
         encode=_encode_data,
     ),
     Case(

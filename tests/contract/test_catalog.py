@@ -95,7 +95,7 @@ def test_catalog_has_its_entries() -> None:
 @each_entry
 def test_entry_needs_its_parameters_only(entry: CatalogEntry) -> None:
     provider = build_entry_provider(entry)
-    assert bool(provider.sender) == bool(entry.table.get("operations"))
+    assert bool(provider.sender and provider.sender.operations) == bool(entry.table.get("operations"))
     assert bool(provider.poller) == bool(entry.table.get("poll"))
 
 

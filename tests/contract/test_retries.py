@@ -29,7 +29,7 @@ def endpoints(
 
 
 def allow_all_addresses(case: Case) -> dict[str, Any]:
-    signature = {key: value for key, value in case.table["signature"].items() if key != "allow_from"}
+    signature = {key: value for key, value in case.table.get("signature", {}).items() if key != "allow_from"}
     return case.table | {"signature": signature}
 
 
