@@ -247,9 +247,9 @@ CASES = (
     Case(
         "telnyx",
         """
-        sent.json      | tx-1/+2348030000001 | in_progress | sent            |  |  | 12:00:05.250
-        finalized.json | tx-1/+2348030000001 | succeeded   | delivered       |  |  | 12:00:05.250
-                       | tx-1/+2348030000002 | failed      | delivery_failed |  |  | 12:00:05.250
+        sent.json      | tx-1 | in_progress | sent            |  |  | 12:00:05.250
+        finalized.json | tx-1 | succeeded   | delivered       |  |  | 12:00:05.250
+        failed.json    | tx-2 | failed      | delivery_failed |  |  | 12:00:05.250
         """,
         event_id="ev-message.sent",
     ),
@@ -257,11 +257,10 @@ CASES = (
         "46elks",
         """
         sent.form      | s1 | in_progress | sent
-        delivered.form | s1 | succeeded   | delivered
+        delivered.form | s1 | succeeded   | delivered |  |  | 12:00:05.250
         failed.form    | s2 | failed      | failed
         """,
         scheme="token",
-        ack=Ack(status=204, body=b"", headers={}),
     ),
     Case(
         "gupshup",

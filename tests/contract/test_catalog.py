@@ -6,6 +6,7 @@ responds like the example of the entry.
 
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,9 +18,9 @@ from receiver.domain.sending import ItemStatus, Response
 from receiver.exchange.client import HttpClient
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
-from receiver.providers.catalog.entries import CatalogEntry
+from receiver.providers.catalog.entries import CatalogEntry, load_entry
 from receiver.providers.registry import build_provider
-from receiver.signatures.base import InvalidSignature
+from receiver.signatures.base import CallbackAuth, InvalidSignature
 from tests.contract import JWKS, NOW
 from tests.contract.catalog import (
     ENTRIES,
@@ -64,8 +65,14 @@ def get_status(entry: CatalogEntry) -> str:
     return next(iter(entry.examples.callback_statuses), "")
 
 
+@cache
+def load_auth(name: str) -> CallbackAuth:
+    """Return how the callbacks of an entry are authenticated."""
+    return callbacks_of(build_entry_provider(load_entry(name))).settings.auth
+
+
 def verify(entry: CatalogEntry, callback: IncomingCallback) -> int | None:
-    return callbacks_of(build_entry_provider(entry)).settings.auth.verify(callback, JWKS)
+    return load_auth(entry.name).verify(callback, JWKS)
 
 
 def expect_rejection(entry: CatalogEntry, callback: IncomingCallback) -> None:
@@ -177,7 +184,7 @@ def test_changed_body_is_rejected(entry: CatalogEntry) -> None:
 
 @each_signed
 def test_stale_signature_is_rejected(entry: CatalogEntry) -> None:
-    signer, auth = find_signer(entry), callbacks_of(build_entry_provider(entry)).settings.auth
+    signer, auth = find_signer(entry), load_auth(entry.name)
     assert signer
     if signer.signs_time and getattr(auth.scheme, "tolerance", MAX_AGE_S) < MAX_AGE_S:
         for signed_at in (NOW - MAX_AGE_S, NOW + MAX_AGE_S):

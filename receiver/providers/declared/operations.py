@@ -130,7 +130,7 @@ class DeclaredOperation(Operation):
     def _needed_names(self) -> frozenset[str]:
         """The names of fields of the payload that others are computed from."""
         needed = frozenset(name for value in self.computed.values() for name in value.names)
-        return needed - self._own_names - frozenset(OWN_PLACEHOLDERS)
+        return needed - self._own_names - self.computed.keys() - frozenset(OWN_PLACEHOLDERS)
 
     @cached_property
     def _own_places(self) -> Sequence[Sequence[Step]]:

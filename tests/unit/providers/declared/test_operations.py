@@ -1,7 +1,7 @@
 """Requests of declared operations in the shapes that providers ask for."""
 
 import hmac
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
 
@@ -88,6 +88,20 @@ def test_apify_webhooks_are_computed_in_the_query() -> None:
     [webhook] = orjson.loads(b64decode(f"{encoded}==", altchars=b"-_"))
     assert webhook["requestUrl"] == CALLBACK_URL
     assert orjson.loads(outgoing.body) == {"input": 1}
+
+
+def test_header_is_computed_from_other_headers() -> None:
+    computed = {
+        "header:X-Claims": {"text": '{{"iss":"me","iat":{now:s}}}', "encoding": "base64url"},
+        "header:X-Sum": {"text": "e30.{header:X-Claims}", "hmac": "sha256", "secret": "key", "encoding": "base64url"},
+        "header:Authorization": {"text": "Bearer e30.{header:X-Claims}.{header:X-Sum}"},
+    }
+    outgoing = compose({"to": "Alice"}, computed=computed)
+    content, _, signature = outgoing.headers["authorization"].removeprefix("Bearer ").rpartition(".")
+    expected = urlsafe_b64encode(hmac.digest(b"key", content.encode(), "sha256")).rstrip(b"=").decode()
+    assert signature == expected
+    assert orjson.loads(b64decode(f"{content.partition('.')[2]}==")) == {"iss": "me", "iat": int(NOON.timestamp())}
+    assert orjson.loads(outgoing.body) == {"to": "Alice"}
 
 
 def test_body_is_one_field_of_the_payload() -> None:
