@@ -395,26 +395,25 @@ CASES = (
     Case(
         "box",
         """
-        completed.json | 1001 | succeeded | SIGN_REQUEST.COMPLETED |  |  | 12:00:05.250
-        declined.json  | 1002 | failed    | SIGN_REQUEST.DECLINED  |  |  | 12:00:05.250
+        completed.json | sr-1 | succeeded | SIGN_REQUEST.COMPLETED |  |  | 12:00:05.250
+        declined.json  | sr-2 | failed    | SIGN_REQUEST.DECLINED  |  |  | 12:00:05.250
         """,
         event_id="ev-SIGN_REQUEST.COMPLETED",
     ),
     Case(
         "sumsub",
         """
-        pending.json | ap-1 | in_progress | applicantPending.       |  |                          | 12:00:05.250
+        pending.json | ap-1 | in_progress | applicantPending        |  |                          | 12:00:05.250
         green.json   | ap-1 | succeeded   | applicantReviewed.GREEN |  |                          | 12:00:05.250
         red.json     | ap-2 | failed      | applicantReviewed.RED   |  | The document is expired. | 12:00:05.250
         """,
-        status_text="applicantPending",
     ),
     Case(
         "transloadit",
         """
         executing.form | as-1 | in_progress | ASSEMBLY_EXECUTING
-        completed.form | as-1 | succeeded   | ASSEMBLY_COMPLETED        |  | The assembly was completed.
-        error.form     | as-2 | failed      | FILE_FILTER_DECLINED_FILE |  | One of your files was declined
+        completed.form | as-1 | succeeded   | ASSEMBLY_COMPLETED |                           | The assembly is done.
+        error.form     | as-2 | failed      | ERROR              | FILE_FILTER_DECLINED_FILE | A file was declined
         """,
         scheme="transloadit-form",
     ),
