@@ -144,9 +144,9 @@ CASES = (
     Case(
         "flutterwave",
         """
-        pending.json    | f-1 | in_progress | PENDING    |  |                                              | 12:00:05
-        successful.json | f-1 | succeeded   | SUCCESSFUL |  | Transaction was successful                   | 12:00:05
-        failed.json     | f-2 | failed      | FAILED     |  | DISBURSE FAILED: Insufficient wallet balance | 12:00:05
+        pending.json    | 33286 | in_progress | PENDING    |  |                                              | 12:00:05
+        successful.json | 33286 | succeeded   | SUCCESSFUL |  | Transaction was successful                   | 12:00:05
+        failed.json     | 33287 | failed      | FAILED     |  | DISBURSE FAILED: Insufficient wallet balance | 12:00:05
         """,
     ),
     Case(
@@ -302,7 +302,7 @@ CASES = (
         """
         processing.json | 111 | in_progress | processing            |  |  | 12:00:05
         sent.json       | 111 | succeeded   | outgoing_payment_sent |  |  | 12:00:05
-        refunded.json   | 112 | failed      | funds_refunded        |  |  | 12:00:05
+        refunded.json   | 112 | failed      | funds_refunded        |  |  | 12:00:05 | supersedes
         balance.json
         """,
     ),
@@ -359,9 +359,9 @@ CASES = (
     Case(
         "paypal",
         """
-        unclaimed.json | pb-1/i-1 | in_progress | PAYMENT.PAYOUTS-ITEM.UNCLAIMED |  |                       | 12:00:05
-        succeeded.json | pb-1/i-1 | succeeded   | PAYMENT.PAYOUTS-ITEM.SUCCEEDED |  |                       | 12:00:05
-        failed.json    | pb-1/i-2 | failed      | PAYMENT.PAYOUTS-ITEM.FAILED    |  | RECEIVER_UNREGISTERED | 12:00:05
+        unclaimed.json | pb-1 | in_progress | PAYMENT.PAYOUTS-ITEM.UNCLAIMED |  |                       | 12:00:05
+        succeeded.json | pb-1 | succeeded   | PAYMENT.PAYOUTS-ITEM.SUCCEEDED |  |                       | 12:00:05
+        failed.json    | pb-2 | failed      | PAYMENT.PAYOUTS-ITEM.FAILED    |  | RECEIVER_UNREGISTERED | 12:00:05
         """,
     ),
     Case(

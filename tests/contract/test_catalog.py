@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import cache
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from marshmallow import ValidationError
@@ -15,6 +16,7 @@ from marshmallow import ValidationError
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus
 from receiver.domain.sending import ItemStatus, Response
+from receiver.domain.unknown_requests import UnknownRequest
 from receiver.exchange.client import HttpClient
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import OutgoingRequest
@@ -35,7 +37,7 @@ from tests.contract.catalog import (
     sign_example,
 )
 from tests.contract.fake import Fake, responding
-from tests.support.capabilities import callbacks_of, parse_reports_of, poller_of, sender_of
+from tests.support.capabilities import callbacks_of, lookup_of, parse_reports_of, poller_of, sender_of
 from tests.support.factories import attempt
 
 MIN_ENTRIES = 3
@@ -57,6 +59,10 @@ each_sender = pytest.mark.parametrize(
 )
 each_polled = pytest.mark.parametrize(
     "entry", [entry for entry in ENTRIES if entry.table.get("poll")], ids=lambda entry: entry.name
+)
+
+each_looked_up = pytest.mark.parametrize(
+    "entry", [entry for entry in ENTRIES if entry.table.get("lookup")], ids=lambda entry: entry.name
 )
 
 
@@ -102,7 +108,7 @@ def test_catalog_has_its_entries() -> None:
 @each_entry
 def test_entry_needs_its_parameters_only(entry: CatalogEntry) -> None:
     provider = build_entry_provider(entry)
-    assert bool(provider.sender and provider.sender.operations) == bool(entry.table.get("operations"))
+    assert sender_of(provider).operations.keys() == entry.table.get("operations", {}).keys()
     assert bool(provider.poller) == bool(entry.table.get("poll"))
 
 
@@ -236,3 +242,19 @@ def test_every_status_word_of_a_poll_is_read(entry: CatalogEntry) -> None:
         report = poller.interpret([reference], polled if response is first else response).get(reference)
         assert report is not None, status
         assert report.status is JOB_STATUSES[entry.examples.poll_statuses[status]], status
+
+
+@each_looked_up
+def test_unknown_request_is_found_by_a_lookup(entry: CatalogEntry) -> None:
+    [(operation, payload), *_] = entry.examples.payloads.items()
+    unknown = UnknownRequest(uuid4(), NAME, operation, payload, 1, 1, 0, TIME, TIME, TIME)
+    response = entry.examples.build_poll(next(iter(entry.examples.poll_statuses)), TIME)
+    assert response
+    if entry.table["lookup"].get("items"):
+        response = replace(response, body=b"[" + response.body + b"]")
+    with responding(response) as fake:
+        provider = build_fake_provider(entry, fake)
+        lookup = lookup_of(provider)
+        parsed = lookup.interpret(exchange(provider, lookup.compose(unknown))).bind(unknown.id)
+    [item] = parsed.items
+    assert (item.item_status, item.reference) == (ItemStatus.ACCEPTED, entry.examples.reference)
