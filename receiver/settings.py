@@ -22,6 +22,7 @@ from receiver.domain.targets import TargetRules
 from receiver.providers.base import Provider
 from receiver.providers.webhook import PROVIDER_NAME, build_notify_provider
 from receiver.schemas.settings import CONNECTION_LIMITS
+from receiver.signatures.base import CallbackAuth
 
 DATABASE_VARIABLES = ("DATABASE_URL",)
 """The environment variables that commands require which work directly on the database."""
@@ -114,7 +115,12 @@ class Settings:
         if configured is None or configured.callbacks is None:
             return ""
         auth = configured.callbacks.settings.auth
-        return auth.public_url or "/".join([f"{self.public_url}{build_callback_path(provider)}", *auth.tokens[:1]])
+        return auth.public_url or f"{self.public_url}{build_callback_target(configured.name, auth)}"
+
+
+def build_callback_target(provider: str, auth: CallbackAuth) -> str:
+    """Return the path of a provider's callback URL as it reaches us, with the URL token if there is one."""
+    return "/".join([build_callback_path(provider), *auth.tokens[:1]])
 
 
 def load_settings(

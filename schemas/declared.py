@@ -7,7 +7,7 @@ Paths into JSON are JMESPath (https://jmespath.org/specification.html), relative
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from receiver.domain.documents.media_types import BODY_KINDS
 from receiver.domain.times import UNITS
@@ -88,7 +88,8 @@ class CallbackTableSchema(TableSchema):
     `status` is a list of paths; the first that leads to a value counts. `superseding` are final statuses that overrule
     an earlier final status. `only` and `ignore` map paths to values: an item that they filter out is acknowledged and
     changes nothing. Values may also be in a header or in the query. With `fetch` a callback only causes a poll.
-    `request` is where the provider sends the id of our request back.
+    `request` is where the provider sends the id of our request back. The table loads with `status_names`, the keys of
+    `statuses` as they are written.
     """
 
     methods = OneOrMore(fields.String(validate=_CALLBACK_METHODS), load_default=lambda: ["POST"])
@@ -135,6 +136,10 @@ class CallbackTableSchema(TableSchema):
             errors["json_field"] = [message]
         if errors:
             raise ValidationError(errors)
+
+    @post_load(pass_original=True)
+    def _add_status_names(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        return {**data, "status_names": tuple(map(str, original.get("statuses", ())))}
 
 
 def sends_request_id(operation: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ssl import PROTOCOL_TLS_CLIENT, SSLCertVerificationError, SSLContext, SSLError
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 from uuid import UUID
 
 import orjson
@@ -62,6 +62,51 @@ class _Response(NamedTuple):
         return float(seconds) if seconds.isdecimal() else 0.0
 
 
+def parse_url(url: str) -> SplitResult | None:
+    """Return the parts of the URL of a service; None if it is malformed, or has a user."""
+    try:
+        parsed = urlsplit(url)
+        is_valid = parsed.scheme in {"http", "https"} and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return None
+    return parsed if is_valid and "@" not in parsed.netloc and _VISIBLE.fullmatch(url) else None
+
+
+def open_connection(url: SplitResult, timeout_s: float, remedy: str) -> HTTPConnection:
+    """Return a connection to the host of a URL.
+
+    Args:
+        url: the URL.
+        timeout_s: how long to wait for it, at most.
+        remedy: what to do about a wrong URL, for messages.
+
+    Raises:
+        ApiError: the host cannot be reached, or not by TLS.
+    """
+    host, port, origin = url.hostname or "", url.port, f"{url.scheme}://{url.netloc}"
+    timeout_s = min(_CONNECT_TIMEOUT_S, timeout_s)
+    connection = (
+        HTTPSConnection(host, port, timeout=timeout_s, context=_create_tls_context())
+        if url.scheme == "https"
+        else HTTPConnection(host, port, timeout=timeout_s)
+    )
+    try:
+        connection.connect()
+    except SSLCertVerificationError as error:
+        raise ApiError(
+            f"The certificate of {origin} is not accepted: {error.verify_message}. If a CA of your own issued it, set "
+            "SSL_CERT_FILE to the CA's certificate."
+        ) from None
+    except SSLError as error:
+        raise ApiError(
+            f"{origin} does not speak TLS: {error.reason}. If it has no TLS, begin the URL with http://."
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
+        connection.close()
+        raise Unavailable(f"Cannot connect to {origin}: {error}. {remedy}, or start the service.") from None
+    return connection
+
+
 class Service:
     """The API at one URL, called with one key."""
 
@@ -86,17 +131,8 @@ class Service:
         Raises:
             InvalidServiceSetting: the URL or the key is malformed.
         """
-        try:
-            parsed = urlsplit(url)
-            valid = (
-                parsed.scheme in {"http", "https"}
-                and bool(parsed.hostname)
-                and parsed.port != 0
-                and "@" not in parsed.netloc
-            )
-        except ValueError:
-            valid = False
-        if not valid or not _VISIBLE.fullmatch(url):
+        parsed = parse_url(url)
+        if parsed is None:
             place = "RECEIVER_URL" if profile is None else f"The URL of the profile {profile}"
             raise InvalidServiceSetting(f"{place}: Not a valid URL of a service, such as https://receiver.example.")
         if not _VISIBLE.fullmatch(key):
@@ -160,7 +196,7 @@ class Service:
             paused += pause
 
     def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str], wait: float) -> _Response:
-        with closing(self._connect()) as connection:
+        with closing(open_connection(self._parsed_url, self._timeout_s, self._url_remedy)) as connection:
             connection.sock.settimeout(self._timeout_s + wait)
             try:
                 connection.request(method, target, body or None, {**self._headers, **headers})
@@ -173,33 +209,6 @@ class Service:
                 warning = "" if repeatable else " The action may have been carried out, so check before you repeat it."
                 reason = str(error) or type(error).__name__
                 raise Unavailable(f"No response from {self._origin}: {reason}.{warning}") from None
-
-    def _connect(self) -> HTTPConnection:
-        host, port = self._parsed_url.hostname or "", self._parsed_url.port
-        timeout_s = min(_CONNECT_TIMEOUT_S, self._timeout_s)
-        is_encrypted = self._parsed_url.scheme == "https"
-        connection = (
-            HTTPSConnection(host, port, timeout=timeout_s, context=_create_tls_context())
-            if is_encrypted
-            else HTTPConnection(host, port, timeout=timeout_s)
-        )
-        try:
-            connection.connect()
-        except SSLCertVerificationError as error:
-            raise ApiError(
-                f"The certificate of {self._origin} is not accepted: {error.verify_message}. If a CA of your own "
-                "issued it, set SSL_CERT_FILE to the CA's certificate."
-            ) from None
-        except SSLError as error:
-            raise ApiError(
-                f"{self._origin} does not speak TLS: {error.reason}. If it has no TLS, begin the URL with http://."
-            ) from None
-        except (OSError, ValueError) as error:  # ValueError: a host name that cannot be encoded
-            connection.close()
-            raise Unavailable(
-                f"Cannot connect to {self._origin}: {error}. {self._url_remedy}, or start the service."
-            ) from None
-        return connection
 
     def _parse_document(self, response: _Response) -> Any:
         try:

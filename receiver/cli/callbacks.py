@@ -1,4 +1,4 @@
-"""`receiver callback`: list, show, explain and replay callbacks."""
+"""`receiver callback`: list, show, explain and replay callbacks; `send` is in `receiver.cli.callback_send`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import click
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
 from receiver.cli.formats import Json
+from receiver.cli.lazy import LazyCommand, LazyGroup
 from receiver.cli.messages import print_message
 from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import build_status_field, build_time_ms_field, print_fields, print_section, print_text
@@ -18,11 +19,15 @@ from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
 from receiver.domain.status_symbols import StatusKind
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    lazy_commands={"send": LazyCommand("receiver.cli.callback_send:send", "Send a signed sample of a callback.")},
+)
 def callback() -> None:
-    """Show, explain and replay callbacks.
+    """Show, explain, replay and send callbacks.
 
-    Calls the service at RECEIVER_URL with the key RECEIVER_KEY.
+    `send` reads the settings of this machine, and posts to a callback URL. The other commands call the service at
+    RECEIVER_URL with the key RECEIVER_KEY.
     """
 
 

@@ -19,7 +19,7 @@ _OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG})
 _COMMANDS = {
     "audit": LazyCommand("receiver.cli.maintenance:audit", "Check stored statuses against their events."),
     "callback": LazyCommand(
-        "receiver.cli.callbacks:callback", "Show, explain and replay callbacks.", build_profile_option
+        "receiver.cli.callbacks:callback", "Show, explain, replay and send callbacks.", build_profile_option
     ),
     "completion": LazyCommand("receiver.cli.completion:completion", "Print the completion script for a shell."),
     "demo": LazyCommand("receiver.cli.start:demo", "Run the whole service against a misbehaving provider."),

@@ -77,6 +77,13 @@ def _parse_mail_time(text: str) -> datetime | None:
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
 
 
+def format_time(time: datetime, unit: str) -> str:
+    """Return a time as providers write it in one of `UNITS`, to the second in ISO 8601."""
+    if unit == "iso":
+        return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return str(int(time.timestamp() * _PER_SECOND[unit]))
+
+
 def parse_unix_time(text: bytes, unit: str) -> float | None:
     """Return a time as Unix seconds; None for bytes that are not a time in this unit, see `parse_time`."""
     if text.isdigit() and unit in _PER_SECOND:

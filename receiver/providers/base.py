@@ -22,7 +22,7 @@ from receiver.domain.limits import CircuitPolicy, LimitPolicy
 from receiver.domain.retention import Retention
 from receiver.domain.sending import RetryRules
 from receiver.domain.targets import TargetRules
-from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Sender
+from receiver.providers.capabilities import AccountCheck, Callbacks, Lookup, Operation, Poller, Samples, Sender
 from receiver.providers.credentials import fingerprint_credentials, spell_secrets
 from receiver.providers.token_requests import TokenRequest
 from receiver.signatures.redaction import Redactor
@@ -95,6 +95,7 @@ class Provider:
         reference_reuse_after: seconds after a job's end from which on its reference names a new job if a response
             contains it again; None for a provider that never uses a reference again.
         sender, callbacks, poller, lookup: the capabilities; None for each that the provider lacks.
+        samples: samples of its callbacks; None if there are none.
         account_checks: requests that test our account, by name.
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         secrets: the secrets among them, which are redacted where a response repeats them.
@@ -115,6 +116,7 @@ class Provider:
     callbacks: Callbacks | None = None
     poller: Poller | None = None
     lookup: Lookup | None = None
+    samples: Samples | None = None
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None

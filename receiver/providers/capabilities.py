@@ -19,6 +19,7 @@ from receiver.domain.jobs import StatusReport
 from receiver.domain.records import record
 from receiver.domain.sending import Attempt, ParsedResponse, Response, RetryRules
 from receiver.domain.unknown_requests import LookupPolicy, UnknownRequest
+from receiver.schemas.paths import ANY_STATUS, normalize_status
 from receiver.signatures.base import CallbackAuth
 
 
@@ -250,6 +251,42 @@ class Lookup(ABC):
     @abstractmethod
     def interpret(self, response: Response) -> ParsedResponse:
         """Parse the response to a lookup; without items and a problem, the provider does not know the request."""
+
+
+class NoSample(ReceiverError):
+    """No sample of a callback can be built; the message names the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples(ABC):
+    """Sample callbacks of a provider, for development and smoke tests.
+
+    Args:
+        statuses: the provider's statuses as it spells them, and `*` if it may have others; none if its callbacks have
+            no status.
+    """
+
+    statuses: Sequence[str]
+
+    def find_status(self, text: str) -> str | None:
+        """Return a status as the provider spells it, by its name in any case; None if it has no such status."""
+        spellings = {normalize_status(status): status for status in self.statuses}
+        return spellings.get(normalize_status(text), text if ANY_STATUS in spellings else None)
+
+    @abstractmethod
+    def build(self, target: str, reference: str, status: str, now: datetime, unique_id: str) -> IncomingCallback:
+        """Return an unsigned callback about one job.
+
+        Args:
+            target: the path of the callback URL.
+            reference: the job's reference.
+            status: one of the provider's statuses; "" if its callbacks have none.
+            now: the time of the event and of the callback.
+            unique_id: the id of the delivery, for a provider that has one.
+
+        Raises:
+            NoSample: there is no sample with this reference or status.
+        """
 
 
 @dataclass(frozen=True, slots=True)

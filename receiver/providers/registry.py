@@ -6,7 +6,7 @@ of the kind, and a `ProviderKind` (see `receiver.plugin`).
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -19,6 +19,7 @@ from receiver.domain.sending import RetryRules
 from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
 from receiver.providers.catalog.entries import CatalogEntry, list_entries, load_entry
+from receiver.providers.catalog.samples import CatalogSamples
 from receiver.providers.cecula.provider import build_cecula, build_cecula_legacy, build_cecula_sync
 from receiver.providers.declared.provider import build_declared
 from receiver.providers.sandbox import build_sandbox
@@ -64,9 +65,11 @@ def _build_from_catalog(name: str, entry: CatalogEntry, table: Mapping[str, Any]
     own = {key: value for key, value in table.items() if key != "kind"}
     expanded = entry.expand(own)
     try:
-        return _build_from_kind(name, _BUILT_IN["declared"], expanded)
+        provider = _build_from_kind(name, _BUILT_IN["declared"], expanded)
     except ValidationError as error:
         raise ValidationError(entry.assign_errors(error.messages_dict, own)) from None
+    statuses = provider.samples.statuses if provider.samples else ()
+    return replace(provider, samples=CatalogSamples(statuses, entry.examples))
 
 
 def _build_from_kind(name: str, kind: ProviderKind, table: Mapping[str, Any]) -> Provider:

@@ -29,6 +29,7 @@ from receiver.providers.capabilities import (
     Sender,
 )
 from receiver.providers.json_paths import BODY
+from receiver.providers.samples import LocatedSamples
 from receiver.providers.unreadable import build_unreadable_response
 from receiver.schemas import sandbox as schemas
 from receiver.schemas.json_schema import build_json_schema
@@ -151,6 +152,7 @@ def build_sandbox(provider: Provider, table: Mapping[str, Any]) -> Provider:
             {SEND: SandboxOperation()}, provider.base_path, api_key, table["idempotent"], uses_attempt_token
         ),
         callbacks=SandboxCallbacks(CallbackSettings(table["signature"], uses_attempt_token=uses_attempt_token)),
+        samples=LocatedSamples([*STATES], status=("state",), items="results[]", occurred_at="at"),
         poller=SandboxPoller(PollPolicy(**table["poll"]), provider.base_path, api_key),
         credentials=api_key.encode(),
         secrets=[api_key],

@@ -135,7 +135,7 @@ class HTTPMessageSignatures(Scheme):
             if name not in covered:
                 raise InvalidSignature("signature-input", f"The signature does not cover {name}.")
         self._check_times(params, callback.received_at.timestamp())
-        lines = [f'"{name}": {_get_component(callback, name)}' for name in covered]
+        lines = [f'"{name}": {get_component(callback, name)}' for name in covered]
         content = "\n".join([*lines, f'"@signature-params": {signature_input["value"]}']).encode("latin-1")
         index = self._match_key(params.get("alg"), content, signature)
         if "content-digest" in covered:
@@ -212,7 +212,7 @@ def _get_seconds(params: Mapping[str, str], name: str) -> int:
     return int(params[name])
 
 
-def _get_component(callback: IncomingCallback, name: str) -> str:
+def get_component(callback: IncomingCallback, name: str) -> str:
     """Return a component's value.
 
     The value must be one line: with a line break in it, it could contain the lines of other components.

@@ -15,8 +15,8 @@ from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, pa
 from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
 from receiver.signatures.coverage import Coverage
 
-_SIGNATURE_HEADER = "x-plivo-signature-v3"
-_NONCE_HEADER = "x-plivo-signature-v3-nonce"
+SIGNATURE_HEADER = "x-plivo-signature-v3"
+NONCE_HEADER = "x-plivo-signature-v3-nonce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +25,33 @@ class PlivoV3(AccountScheme):
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         callback = with_public_url(self.public_url, callback)
-        for name in (_SIGNATURE_HEADER, _NONCE_HEADER):
+        for name in (SIGNATURE_HEADER, NONCE_HEADER):
             if not callback.headers.get(name):
                 raise InvalidSignature(name, f"The header {name} is missing.")
-        content = _build_content(callback)
+        content = build_content(callback)
         # The header may contain several signatures, separated by commas, as in Plivo's own library.
         signatures = [
-            value.strip().encode("latin-1", "replace") for value in callback.headers[_SIGNATURE_HEADER].split(",")
+            value.strip().encode("latin-1", "replace") for value in callback.headers[SIGNATURE_HEADER].split(",")
         ]
         for index, key in enumerate(self._keys):
             expected = b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(expected, signature) for signature in signatures):
                 return index
-        raise InvalidSignature(_SIGNATURE_HEADER, "No signature matches any configured auth token.")
+        raise InvalidSignature(SIGNATURE_HEADER, "No signature matches any configured auth token.")
 
     @property
     def coverage(self) -> Coverage:
-        return Coverage(form=True, query=True, headers=frozenset({_NONCE_HEADER}))
+        return Coverage(form=True, query=True, headers=frozenset({NONCE_HEADER}))
 
     def normalize_query(self, callback: IncomingCallback) -> bytes:
         return _sort_query(callback.query).encode()
 
     @property
     def signature_headers(self) -> Sequence[str]:
-        return (_SIGNATURE_HEADER,)
+        return (SIGNATURE_HEADER,)
 
 
-def _build_content(callback: IncomingCallback) -> bytes:
+def build_content(callback: IncomingCallback) -> bytes:
     """Return the content that Plivo signs; a form follows the query, after a full stop if there is a query."""
     form = "".join(f"{name}{value}" for name, value in sorted(parse_form(callback)))
     query = _sort_query(callback.query)
@@ -61,7 +61,7 @@ def _build_content(callback: IncomingCallback) -> bytes:
     elif query:
         base += f"?{query}"
     try:
-        return f"{base}.{callback.headers[_NONCE_HEADER]}".encode()
+        return f"{base}.{callback.headers[NONCE_HEADER]}".encode()
     except UnicodeEncodeError:
         raise InvalidSignature("url", "The URL or the nonce is not valid Unicode.") from None
 

@@ -114,7 +114,7 @@ class Recipe(Scheme):
             return self._verify_signature(self._build_context(callback), documents)
         # If the items match different secrets, the last of these is reported, so that an old secret is not taken for
         # unused while a rotation is in progress.
-        return max([self._verify_signature(context, documents) for context in self._split_items(callback)])
+        return max([self._verify_signature(context, documents) for context in self.split_items(callback)])
 
     def message_id(self, callback: IncomingCallback) -> str:
         source = self._compiled.signed_id
@@ -137,7 +137,7 @@ class Recipe(Scheme):
         parts = self._compiled.body_parts
         if self._compiled.coverage.body or not parts:
             return callback.body
-        contexts = self._split_items(callback)
+        contexts = self.split_items(callback)
         return repr(sorted({tuple(read(context) for read in parts) for context in contexts})).encode()
 
     def normalize_query(self, callback: IncomingCallback) -> bytes:
@@ -176,7 +176,7 @@ class Recipe(Scheme):
         source = self._nonce_source
         if source is None:
             return ()
-        values = [self._read_signed(source, context) for context in self._split_items(callback)]
+        values = [self._read_signed(source, context) for context in self.split_items(callback)]
         return [value.decode("utf-8", "backslashreplace") for value in values]
 
     def carries_signature(self, callback: IncomingCallback) -> bool:
@@ -222,6 +222,11 @@ class Recipe(Scheme):
         return [value.decode("utf-8", "surrogateescape") for value in values if value]
 
     @property
+    def compiled(self) -> CompiledRecipe:
+        """What was computed from the recipe when it was constructed."""
+        return self._compiled
+
+    @property
     def signs_url(self) -> bool:
         """Whether the signature covers the URL or a part of it."""
         return not self._compiled.content.tokens.isdisjoint({"url", "url_no_query", "path"})
@@ -234,8 +239,12 @@ class Recipe(Scheme):
     def _build_context(self, callback: IncomingCallback) -> VerificationContext:
         return VerificationContext(callback, self.public_url, body_kind=self.body_kind)
 
-    def _split_items(self, callback: IncomingCallback) -> Sequence[VerificationContext]:
-        """Return the context of each item that has its own signature, or that of the whole callback."""
+    def split_items(self, callback: IncomingCallback) -> Sequence[VerificationContext]:
+        """Return the context of each item that has its own signature, or that of the whole callback.
+
+        Raises:
+            InvalidSignature: the body has no such items.
+        """
         context = self._build_context(callback)
         if self._compiled.items is None:
             return [context]

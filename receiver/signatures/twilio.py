@@ -18,6 +18,8 @@ from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.spellings import decode_query, list_spellings
 
+BODY_HASH = "bodySHA256"
+"""The parameter of the URL with the SHA-256 of a body that is not a form, in hex."""
 _PUBLIC_URL = re.compile(r"(?P<scheme>[^:/]*)://(?P<host>[^/]*?)(?P<port>:[0-9]+)?(?P<path>/.*)?", re.DOTALL)
 
 
@@ -30,7 +32,7 @@ class Twilio(AccountScheme):
         signature = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
         if not signature:
             raise InvalidSignature("x-twilio-signature", "The header x-twilio-signature is missing.")
-        contents = _build_contents(callback)
+        contents = build_contents(callback)
         for index, key in enumerate(self._keys):
             candidates = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
             if any(hmac.compare_digest(candidate, signature) for candidate in candidates):
@@ -50,7 +52,7 @@ class Twilio(AccountScheme):
         return ("x-twilio-signature",)
 
 
-def _build_contents(callback: IncomingCallback) -> list[bytes]:
+def build_contents(callback: IncomingCallback) -> list[bytes]:
     """Return the contents that Twilio may have signed, as Twilio's libraries try them.
 
     The URL has its port or not, and its query is percent-encoded as in the request or less.
@@ -58,7 +60,7 @@ def _build_contents(callback: IncomingCallback) -> list[bytes]:
     # Every bodySHA256 must be right: a second one would otherwise vouch for another body.
     body_hashes = _parse_body_hashes(callback.query)
     if any(value != sha256(callback.body).hexdigest() for value in body_hashes):
-        raise InvalidSignature("bodySHA256", "The body does not have the hash that the URL contains.")
+        raise InvalidSignature(BODY_HASH, "The body does not have the hash that the URL contains.")
     params = [] if body_hashes and callback.media_type != FORM_MEDIA_TYPE else parse_form(callback)
     suffix = "".join(f"{name}{value}" for name, value in sorted(set(params)))
     try:
@@ -76,7 +78,7 @@ def _parse_body_hashes(query: str) -> list[str]:
         params = parse_qsl(query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise InvalidSignature("url", "The URL has too many parameters.") from None
-    return [value for name, value in params if name == "bodySHA256"]
+    return [value for name, value in params if name == BODY_HASH]
 
 
 def _build_url_variants(public_url: str) -> tuple[str, str]:

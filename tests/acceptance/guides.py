@@ -158,7 +158,8 @@ class Service:
         """
         for name, value in names.items():
             script = re.sub(rf"\b{name}\b", value, script)
-        environ = {**_build_secrets(), "RECEIVER_URL": f"http://127.0.0.1:{self.port}", **self.environ}
+        url, port = f"http://127.0.0.1:{self.port}", str(self.port)
+        environ = {**_build_secrets(), "RECEIVER_URL": url, "PORT": port, **self.environ}
         lines = script.replace("\\\n", " ").splitlines()
         if not _SHELL.search(script) and all(line.startswith("receiver ") for line in lines):
             return "".join(self._run_command(shlex.split(line)[1:], environ) for line in lines)

@@ -41,6 +41,16 @@ base_url = "http://127.0.0.1:9000"
 callback = {{ reference = "id", status = "state", statuses = {{ DONE = "succeeded" }} }}
 signature = {{ scheme = "hmac", header = "X-Acme-Signature", secrets = ["{ACME_SECRET}"] }}
 """
+MAILER = """
+[providers.mailer]
+kind = "declared"
+base_url = "http://127.0.0.1:9000"
+callback = { reference = "id", status = "state", statuses = { DONE = "succeeded" } }
+[providers.mailer.signature]
+scheme = "ed25519"
+header = "X-Mailer-Signature"
+"""
+"""A provider with public keys, up to the keys themselves."""
 ROTATED = CONFIG.replace('secrets = ["env', f'secrets = ["{NEW_SECRET}", "env')
 FIXED = CONFIG.replace('DONE = "succeeded"', 'DONE = "failed", EXPIRED = "failed"')
 
@@ -295,6 +305,22 @@ def test_restored_database_is_recovered(deployment: Deployment, section: Section
     deployment.service.sh("receiver provider resume sandbox")
     assert deployment.get("requests", request)["status"] == "unknown"
     deployment.service.sh(f"receiver request resolve {request} --status failed --reason 'not in their console'")
+
+
+@follow("Test a provider's callbacks")
+def test_sample_callbacks_are_accepted(deployment: Deployment, section: Section) -> None:
+    reference = f"sample-{uuid4().hex}"
+    output = section.run(REFERENCE=reference)
+    assert normalize_output(section.read()) in normalize_output(output)
+    assert "DONE" in output
+    body = deployment.service.directory / "callback.json"
+    body.write_text(json.dumps({"id": f"{reference}-2", "state": "DONE"}))
+    assert "200" in section.run()
+    section.run()
+    public_key = (deployment.service.directory / "signing.pub").read_text()
+    deployment.restart(f"{CONFIG}{MAILER}keys = ['''{public_key}''']\n")
+    section.run(REFERENCE=reference)
+    assert deployment.get("jobs", str(derive_job_id("mailer", reference)))["status"] == "succeeded"
 
 
 @follow("Prune old data")

@@ -193,13 +193,21 @@ def _fill_table(table: Mapping[str, Any], own: Mapping[str, Any], values: Mappin
         override = own.get(key, _ABSENT)
         if override is _ABSENT:
             content = _fill(value, values)
-        elif isinstance(value, Mapping) and isinstance(override, Mapping):
+        elif _is_merged(value, override):
             content = _fill_table(value, override, values)
         else:
             content = override
         if content is not _ABSENT:
             filled[key] = content
     return filled | {key: value for key, value in own.items() if key not in table}
+
+
+def _is_merged(value: Any, override: Any) -> bool:
+    """Return whether the user's own value is merged into that of the entry, instead of replacing it.
+
+    A table with a scheme of its own, `auth` or `signature`, has keys of its own, too.
+    """
+    return isinstance(value, Mapping) and isinstance(override, Mapping) and "scheme" not in override
 
 
 def _fill(value: Any, values: Mapping[str, str]) -> Any:
@@ -224,7 +232,7 @@ def _find_parameters(value: Any, own: Any) -> set[str]:
         inner = [
             _find_parameters(content, overrides.get(key, {}))
             for key, content in value.items()
-            if key not in overrides or (isinstance(content, Mapping) and isinstance(overrides[key], Mapping))
+            if key not in overrides or _is_merged(content, overrides[key])
         ]
     elif isinstance(value, list):
         inner = [_find_parameters(item, {}) for item in value]

@@ -14,17 +14,12 @@ from typing import Any
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
 
-from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
+from receiver.domain.callbacks import IncomingCallback
+from receiver.domain.documents.writer import CONTENT_TYPES
 from receiver.domain.sending import Response
 from receiver.schemas.paths import ANY_STATUS
 
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)(?:\.(\d))?\}")
-_MEDIA_TYPES = {
-    "json": "application/json",
-    "form": FORM_MEDIA_TYPE,
-    "multipart": "multipart/form-data; boundary=boundary",
-    "xml": "application/xml",
-}
 
 
 def _escape_json(text: str) -> str:
@@ -104,7 +99,7 @@ class Examples:
             return None
         values = _Values(self.reference if reference is None else reference, status, now)
         query = values.fill(message.query, "query")
-        media_type = {} if message.method == "GET" else {"content-type": _MEDIA_TYPES.get(self.body_kind, "")}
+        media_type = {} if message.method == "GET" else {"content-type": CONTENT_TYPES.get(self.body_kind, "")}
         headers = {name.lower(): values.fill(value, "") for name, value in message.headers.items()}
         return IncomingCallback(
             method=message.method,

@@ -31,6 +31,7 @@ from receiver.providers.cecula.sender import (
     SyncSender,
     build_headers,
 )
+from receiver.providers.samples import LocatedSamples
 from receiver.schemas import cecula as schemas
 
 BALANCE, SENDER_NAMES = "balance", "sender names"
@@ -113,6 +114,13 @@ def _build(
         provider,
         sender=sender,
         callbacks=CeculaCallbacks(CallbackSettings(table["signature"]), fields, statuses),
+        samples=LocatedSamples(
+            [*STATUSES, *table["callback"]["statuses"]],
+            (fields.reference,),
+            (fields.status,),
+            items=fields.items,
+            occurred_at=fields.occurred_at,
+        ),
         poller=CeculaPoller(poll_policy, fields, statuses, f"{provider.base_path}{poll_path}", headers)
         if poll_path
         else None,

@@ -1,7 +1,7 @@
 """How the fields of a request are placed and encoded: as JSON, as a form, in the query, or as multipart."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,14 +10,11 @@ from urllib.parse import urlencode
 import orjson
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE
+from receiver.domain.documents.places import EVERY_ITEM, Step, set_at
+from receiver.domain.documents.writer import write_multipart
 
 _STEPS = re.compile(r"(.*?)((?:\[(?:[0-9]|\*)?\])*)")
 _INDEX = re.compile(r"\[([^\]]*)\]")
-_ESCAPES = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})
-_EVERY = -1
-"""The step to every item of a list."""
-
-Step = str | int
 
 
 class OwnText(str):
@@ -51,7 +48,7 @@ def place_value(
     elif len(steps := parse_steps(location)) == 1:
         body[str(steps[0])] = OwnText(value)
     else:
-        body |= _place(body, steps, OwnText(value))
+        body |= set_at(body, steps, OwnText(value))
 
 
 @cache
@@ -62,22 +59,8 @@ def parse_steps(path: str) -> Sequence[Step]:
         match = _STEPS.fullmatch(part)
         name, indexes = (match[1], match[2]) if match and match[1] else (part, "")
         steps.append(name)
-        steps += [int(index) if index.isdecimal() else _EVERY for index in _INDEX.findall(indexes)]
+        steps += [int(index) if index.isdecimal() else EVERY_ITEM for index in _INDEX.findall(indexes)]
     return steps
-
-
-def _place(node: Any, steps: Sequence[Step], value: Any) -> Any:
-    """Return a copy of a node of JSON with a value at the end of the steps."""
-    if not steps:
-        return value
-    step, rest = steps[0], steps[1:]
-    if isinstance(step, str):
-        members = dict(node) if isinstance(node, Mapping) else {}
-        return {**members, step: _place(members.get(step), rest, value)}
-    items = list(node) if isinstance(node, list) else []
-    if step == _EVERY:
-        return [_place(item, rest, value) for item in items or [None]]
-    return [*items[:step], _place(items[step] if step < len(items) else None, rest, value), *items[step + 1 :]]
 
 
 def encode_body(
@@ -96,17 +79,9 @@ def encode_body(
     if kind == "form":
         return urlencode([(field.name, field.text) for field in build_fields(body, style)]).encode(), FORM_MEDIA_TYPE
     if kind == "multipart":
-        return _encode_multipart(build_fields(body, style), boundary), f"multipart/form-data; boundary={boundary}"
+        fields = [(field.name, field.text) for field in build_fields(body, style)]
+        return write_multipart(fields, boundary), f"multipart/form-data; boundary={boundary}"
     return b"", ""
-
-
-def _encode_multipart(fields: Iterable[Field], boundary: str) -> bytes:
-    """Encode fields by RFC 7578, their names escaped as browsers do it (WHATWG, HTML, 4.10.21.8)."""
-    lines = []
-    for field in fields:
-        name = field.name.translate(_ESCAPES)
-        lines += [f"--{boundary}", f'Content-Disposition: form-data; name="{name}"', "", field.text]
-    return "\r\n".join([*lines, f"--{boundary}--", ""]).encode()
 
 
 def build_fields(body: Mapping[str, Any], style: str, own_names: Collection[str] = ()) -> list[Field]:

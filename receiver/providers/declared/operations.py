@@ -12,12 +12,12 @@ import orjson
 
 from receiver.domain.callbacks import add_attempt_token
 from receiver.domain.computed_values import OWN_PLACEHOLDERS, ComputedValue, find_header_sources
+from receiver.domain.documents.places import Step
 from receiver.domain.paths import DOT_SEGMENT_PATTERN, has_dot_segment
 from receiver.domain.sending import Attempt
 from receiver.providers.capabilities import Operation, OutgoingRequest
 from receiver.providers.declared.bodies import (
     OwnText,
-    Step,
     add_query,
     build_fields,
     contains_own,

@@ -14,6 +14,7 @@ from receiver.providers.declared.lookup import DeclaredLookup
 from receiver.providers.declared.poller import DeclaredPoller
 from receiver.providers.declared.requests import RequestAuth
 from receiver.providers.declared.sender import DeclaredSender
+from receiver.providers.samples import LocatedSamples
 from receiver.providers.token_requests import TokenRequest
 
 
@@ -27,6 +28,7 @@ def build_declared(provider: Provider, tables: Mapping[str, Any]) -> Provider:
         provider,
         sender=DeclaredSender.from_tables(provider, tables),
         callbacks=DeclaredCallbacks.from_tables(tables),
+        samples=LocatedSamples.from_table(tables["callback"]),
         poller=DeclaredPoller.from_tables(provider, tables) if tables["poll"] else None,
         lookup=DeclaredLookup.from_tables(provider, tables) if tables["lookup"] else None,
         credentials=_join_credentials(tables, token_request, computed_secrets),

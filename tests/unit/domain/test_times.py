@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.times import UNITS, parse_time, parse_unix_time
+from receiver.domain.times import UNITS, format_time, parse_time, parse_unix_time
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECONDS = 1_795_867_200
@@ -94,3 +94,8 @@ def test_arbitrary_bytes_are_a_time_or_none(text: bytes) -> None:
     for unit in UNITS:
         seconds = parse_unix_time(text, unit)
         assert seconds is None or seconds >= -62_135_596_800
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_formatted_time_is_read_in_its_unit(unit: str) -> None:
+    assert parse_time(format_time(NOON, unit), unit) == NOON

@@ -12,7 +12,7 @@ from receiver.providers import catalog
 from receiver.providers.catalog.entries import list_entries, load_entry, parse_entry
 from receiver.providers.registry import build_provider
 from tests.contract.catalog import NAME, build_table, build_unsigned
-from tests.support.capabilities import parse_reports_of, poller_of
+from tests.support.capabilities import callbacks_of, parse_reports_of, poller_of
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -70,6 +70,12 @@ def test_overridden_parameter_is_not_required() -> None:
         "webhook_secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     }
     assert build_provider(NAME, {"kind": "replicate", **own}).name == NAME
+
+
+def test_table_with_a_scheme_replaces_that_of_the_entry() -> None:
+    signature = {"scheme": "github", "secrets": ["another"]}
+    provider = build_provider(NAME, {"kind": "telnyx", "api_key": "key", "signature": signature})
+    assert callbacks_of(provider).settings.auth.scheme_name == "github"
 
 
 def test_entries_are_listed_by_name() -> None:
