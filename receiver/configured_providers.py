@@ -30,6 +30,8 @@ from receiver.references import ReferenceResolver
 from receiver.schemas.settings import EnvironmentSchema
 
 DEFAULT_CONFIG = "receiver.toml"
+RESERVED_NAMES: Mapping[str, str] = {PROVIDER_NAME: "webhook notifications", "catalog": "the admin pages"}
+"""The names that no provider may have, and what uses them."""
 SETTINGS_EXIT_CODE = 2
 """The exit code of a process whose settings have faults."""
 
@@ -104,6 +106,11 @@ def load_providers(environ: Mapping[str, str], previous: ConfiguredProviders | N
     return ConfiguredProviders(loader.providers, loader.digests)
 
 
+def get_public_url(variables: Mapping[str, Any]) -> str:
+    """Return the base URL that providers call, by default that of the web process on this machine."""
+    return (variables.get("public_url") or f"http://127.0.0.1:{variables['port']}").rstrip("/")
+
+
 def get_user_agent(variables: Mapping[str, Any]) -> str:
     """Return the value of `User-Agent`; by default with the URL of this service, so that its operator can be found."""
     public_url = variables.get("public_url")
@@ -142,8 +149,8 @@ class _ProviderLoader:
             place = f"{self._path}: providers.{name}"
             if not is_valid_name(name):
                 self.faults.append(f"{place}: Not a valid provider name: {NAME_RULE}.")
-            if name == PROVIDER_NAME:
-                self.faults.append(f"{place}: Reserved name: webhook notifications use it. Choose another.")
+            if name in RESERVED_NAMES:
+                self.faults.append(f"{place}: Reserved name: {RESERVED_NAMES[name]} use it. Choose another.")
             if isinstance(table, dict):
                 self.faults += [f"{place}.{fault.place}: {fault.message}" for fault in self._load_provider(name, table)]
             else:

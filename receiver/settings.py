@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver.configured_providers import (
     ConfiguredProviders,
     SettingsError,
+    get_public_url,
     get_user_agent,
     load_providers,
     load_variables,
@@ -156,8 +157,7 @@ def load_settings(
         raise SettingsError(faults)
     user_agent = get_user_agent(variables)
     del variables["config"], variables["user_agent"]
-    port = variables["port"]
-    variables["public_url"] = (variables["public_url"] or f"http://127.0.0.1:{port}").rstrip("/")
+    variables["public_url"] = get_public_url(variables)
     variables["home"] = Path(variables["home"])
     hosts, keys, networks = (variables.pop(name) for name in ("notify_hosts", "notify_secrets", "notify_networks"))
     egress = Egress(user_agent, variables.pop("notify_proxy") or None, proxy_from_environment=False)

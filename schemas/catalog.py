@@ -32,12 +32,14 @@ class ParameterSchema(StrictSchema):
     """A parameter of an entry.
 
     `title` says what it is and where the vendor shows it. What an `optional` parameter is needed for is left out
-    without it. `example` is a value of the right form.
+    without it. `example` is a value of the right form. `random` is for a secret that users make up and tell the vendor,
+    which need not be said of the end of the callback URL and of the token of a handshake.
     """
 
     title = fields.String(required=True, validate=validate.Length(min=1, max=200))
     secret = fields.Boolean(load_default=False)
     optional = fields.Boolean(load_default=False)
+    random = fields.Boolean(load_default=False)
     default = fields.String(load_default=None)
     example = fields.String(load_default="")
 

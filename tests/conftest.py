@@ -22,7 +22,8 @@ from receiver.store.migrate import migrate
 from tests.support.pgbouncer import PoolMode, pgbouncer
 
 # How long one example takes says more about the load of the machine than about the code.
-hypothesis_settings.register_profile("suite", deadline=None)
+# Fewer examples than hypothesis's 100, as each run has others.
+hypothesis_settings.register_profile("suite", deadline=None, max_examples=60)
 hypothesis_settings.load_profile("suite")
 
 if find_spec("playwright") is None:  # the group `browser` is not installed

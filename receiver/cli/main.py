@@ -38,7 +38,7 @@ _COMMANDS = {
         "receiver.cli.openapi:openapi", "Print the OpenAPI document of the API as it is configured."
     ),
     "provider": LazyCommand(
-        "receiver.cli.providers:provider", "List, check, pause and resume providers.", build_profile_option
+        "receiver.cli.providers:provider", "Add, list, check, pause and resume providers.", build_profile_option
     ),
     "prune": LazyCommand("receiver.cli.maintenance:prune", "Remove finished work."),
     "recover": LazyCommand("receiver.cli.maintenance:recover", "Prepare a database that was restored from a backup."),

@@ -37,8 +37,13 @@ def print_fields(fields: Mapping[str, object]) -> None:
 def print_section(title: str, columns: Sequence[Column], items: Sequence[Json]) -> None:
     """Print a table with absolute times below its title, or nothing if the table is empty."""
     if items:
-        click.echo(f"\n{style(Cell(title), inspect_stdout(), bold=True)}")
+        print_title(title)
         TablePrinter(columns, shorten_time=None).show(items)
+
+
+def print_title(title: str) -> None:
+    """Print the title of a section, after an empty line."""
+    click.echo(f"\n{style(Cell(title), inspect_stdout(), bold=True)}")
 
 
 def build_status_field(kind: StatusKind, status: str) -> Cell:

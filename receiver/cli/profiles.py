@@ -7,10 +7,10 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from receiver.cli.files import replace_file
 from receiver.cli.messages import CommandError
 from receiver.domain.suggestions import format_suggestion
 
@@ -93,21 +93,6 @@ def save_profiles(profiles: Mapping[str, Profile]) -> None:
     )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _replace_file(path, text.encode())
+        replace_file(path, text.encode(), mode=0o600)
     except OSError as error:
         raise ProfileError(f"Cannot write {path}: {error.strerror}. No profile was changed.") from None
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    temporary_path = path.with_name(f".{path.name}.{os.getpid()}")
-    file_descriptor = os.open(temporary_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(file_descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary_path.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary_path.unlink()
-        raise

@@ -1,4 +1,4 @@
-"""`receiver provider`: list, pause and resume providers; `check` is in `receiver.cli.check`."""
+"""`receiver provider`: list, pause and resume providers; `add`, `catalog` and `check` are in modules of their own."""
 
 import click
 
@@ -19,14 +19,20 @@ _account = click.option(
 @click.group(
     cls=LazyGroup,
     lazy_commands={
-        "check": LazyCommand("receiver.cli.check:check", "Validate the settings and test the account at each provider.")
+        "add": LazyCommand("receiver.cli.add:add", "Add a provider of the catalog to receiver.toml."),
+        "catalog": LazyCommand(
+            "receiver.cli.catalog:catalog", "List the providers that need only their parameters, or describe one."
+        ),
+        "check": LazyCommand(
+            "receiver.cli.check:check", "Validate the settings and test the account at each provider."
+        ),
     },
 )
 def provider() -> None:
-    """List, check, pause and resume providers.
+    """Add, list, check, pause and resume providers.
 
-    `check` reads the settings of this machine. The other commands call the service at RECEIVER_URL with the key
-    RECEIVER_KEY.
+    `catalog` needs nothing, `add` writes receiver.toml, and `check` reads the settings of this machine. The other
+    commands call the service at RECEIVER_URL with the key RECEIVER_KEY.
     """
 
 

@@ -1,13 +1,17 @@
 """The provider guide, `receiver/providers/README.md`: its examples work, and it documents every key."""
 
 import re
+import shlex
 import tomllib
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from marshmallow import Schema
 
+from receiver.cli.main import commands
 from receiver.domain.sending import Response
 from receiver.providers.registry import ProviderKind, build_provider
 from receiver.schemas import (
@@ -66,8 +70,19 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
         *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
-        *("payouts", "push-payments", "voice/north", "voice/south"),
+        *("payouts", "push-payments", "voice/north", "voice/south", "twilio", "messages/north"),
     }
+
+
+def test_commands_add_the_first_example(tmp_path: Path) -> None:
+    [script] = find_code_blocks(GUIDE.partition("\n## From the catalog\n")[2].partition("\n## ")[0], "sh")
+    with chdir(tmp_path):
+        outputs = [
+            CliRunner().invoke(commands, shlex.split(line)[1:], catch_exceptions=False) for line in script.splitlines()
+        ]
+    assert [output.exit_code for output in outputs] == [0, 0, 0]
+    [example, *_] = find_code_blocks(GUIDE, "toml")
+    assert tomllib.loads((tmp_path / "receiver.toml").read_text()) == tomllib.loads(example)
 
 
 @pytest.mark.parametrize("table", TABLES)

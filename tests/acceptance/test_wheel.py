@@ -13,6 +13,7 @@ import pytest
 
 from tests.acceptance.test_guide import GUIDE, find_code_blocks
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 BASE_PYTHON = os.path.realpath(sys.executable)
 """The interpreter outside of the virtual environment, in which the checkout is installed."""
@@ -98,7 +99,6 @@ def test_wheel_contains_files_besides_code(site: Site) -> None:
         assert (site.directory / "receiver" / name).exists(), name
 
 
-@pytest.mark.slow
 def test_guide_example_passes_strict_mypy(site: Site, pigeon: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(f"{pigeon}\nreveal_type(PigeonSender.interpret)\n")
     options = ["--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "--verbose"]
@@ -109,7 +109,6 @@ def test_guide_example_passes_strict_mypy(site: Site, pigeon: str, tmp_path: Pat
     assert f"{ROOT}/receiver/" not in result.stderr
 
 
-@pytest.mark.slow
 def test_mypy_rejects_wrong_override(site: Site, pigeon: str, tmp_path: Path) -> None:
     (tmp_path / "example.py").write_text(pigeon.replace("-> ParsedResponse:", "-> str:"))
     result = site.run(["-m", "mypy", "--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", "."], tmp_path)

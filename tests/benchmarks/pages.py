@@ -60,6 +60,8 @@ _PAGES: Mapping[str, bytes] = {
     "notifications": b"SELECT '/admin/notifications'",
     "providers": b"SELECT '/admin/providers'",
     "provider": b"SELECT '/admin/providers/acme'",
+    "catalog": b"SELECT '/admin/providers/catalog'",
+    "catalog entry": b"SELECT '/admin/providers/catalog/twilio'",
     "keys": b"SELECT '/admin/keys'",
     "search by reference": b"SELECT '/admin/search?q=ref-000000777'",
     "search by metadata": b"SELECT '/admin/search?q=metadata.environment%3Dtest'",

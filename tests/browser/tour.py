@@ -20,6 +20,8 @@ def list_pages(stories: Stories) -> Mapping[str, str]:
         "refused-callback": f"/admin/callbacks/{stories.refused_callback}",
         "providers": "/admin/providers",
         "provider": "/admin/providers/acme",
+        "catalog": "/admin/providers/catalog?field=sms",
+        "catalog-entry": "/admin/providers/catalog/twilio",
         "keys": "/admin/keys",
         "notifications": "/admin/notifications",
         "search": f"/admin/search?q=metadata.campaign%3D{CAMPAIGNS[0]}",

@@ -40,7 +40,7 @@ from tests.contract.fake import Fake, responding
 from tests.support.capabilities import callbacks_of, lookup_of, parse_reports_of, poller_of, sender_of
 from tests.support.factories import attempt
 
-MIN_ENTRIES = 3
+MIN_ENTRIES = 150
 CALLBACK_URL = f"https://callbacks.example/callbacks/{NAME}"
 MAX_AGE_S = 100_000
 MALFORMED = ["", " ", "x", "=", "v1", "t=1", "sha256=", "é", "Bearer a.b.c"]

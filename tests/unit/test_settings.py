@@ -330,6 +330,14 @@ def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
     assert fault.startswith("receiver.toml: providers.acme.kind: Must be one of: cecula, cecula-legacy, ")
 
 
+@pytest.mark.parametrize(
+    ("kind", "suggestion"), [("twillio", "twilio"), ("Replicate", "replicate"), ("cecla", "cecula")]
+)
+def test_misspelt_kind_is_suggested(kind: str, suggestion: str) -> None:
+    [fault] = faults(f'[providers.acme]\nkind = "{kind}"')
+    assert f"or a provider of `receiver provider catalog`. Did you mean {suggestion}?" in fault
+
+
 @pytest.mark.parametrize("name", ["ACME", "acme.sms", "-acme", "a" * 64, "acmé", ""])
 def test_provider_name_must_fit_a_url(name: str) -> None:
     [fault] = faults(MINIMAL.replace("providers.acme", f'providers."{name}"'))
@@ -520,9 +528,10 @@ def test_faults_never_show_a_resolved_value(directory: Path, reference: str, lin
     assert not [message for message in messages if "hush" in message]
 
 
-def test_provider_name_notify_is_reserved() -> None:
-    [fault] = faults(MINIMAL.replace("[providers.acme]", "[providers.notify]"))
-    assert "providers.notify: Reserved name: " in fault
+@pytest.mark.parametrize("name", ["notify", "catalog"])
+def test_reserved_provider_name_is_refused(name: str) -> None:
+    [fault] = faults(MINIMAL.replace("[providers.acme]", f"[providers.{name}]"))
+    assert f"providers.{name}: Reserved name: " in fault
 
 
 def test_public_url_of_a_provider_is_its_callback_url() -> None:

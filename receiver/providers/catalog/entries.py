@@ -33,6 +33,7 @@ class Parameter:
         is_optional: whether the entry works without it.
         default: the value without one of the user; None if there is none.
         example: a value of the right form.
+        is_random: whether it is a secret that users make up, instead of reading it at the vendor.
     """
 
     name: str
@@ -41,6 +42,12 @@ class Parameter:
     is_optional: bool
     default: str | None
     example: str
+    is_random: bool = False
+
+    @property
+    def is_required(self) -> bool:
+        """Whether the user must set it."""
+        return self.default is None and not self.is_optional
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +119,7 @@ class CatalogEntry:
         for name, parameter in self.parameters.items():
             value = own.get(name, _ABSENT)
             if value is _ABSENT:
-                if parameter.default is None and not parameter.is_optional and name in used:
+                if parameter.is_required and name in used:
                     errors[name] = [f"{_REQUIRED}: {parameter.title}."]
             elif not isinstance(value, str):
                 errors[name] = ["Not a valid string."]
@@ -155,11 +162,19 @@ def parse_entry(name: str, text: str) -> CatalogEntry:
     except tomllib.TOMLDecodeError as error:
         raise ValidationError(f"Not valid TOML: {error}.") from None
     parameters = {
-        key: Parameter(key, value["title"], value["secret"], value["optional"], value["default"], value["example"])
+        key: Parameter(
+            key,
+            title=value["title"],
+            is_secret=value["secret"],
+            is_optional=value["optional"],
+            default=value["default"],
+            example=value["example"],
+            is_random=value["random"],
+        )
         for key, value in loaded["parameters"].items()
     }
     table = loaded["provider"]
-    _check_parameters(parameters, _find_parameters(table, {}))
+    _check_parameters(parameters, find_parameters(table))
     return CatalogEntry(
         name=name,
         title=loaded["title"],
@@ -172,6 +187,11 @@ def parse_entry(name: str, text: str) -> CatalogEntry:
         table=table,
         examples=build_examples(loaded["examples"], table),
     )
+
+
+def find_parameters(value: Any) -> set[str]:
+    """Return the names of the parameters that a value of an entry's table uses."""
+    return _find_parameters(value, {})
 
 
 def _check_parameters(parameters: Mapping[str, Parameter], used: set[str]) -> None:

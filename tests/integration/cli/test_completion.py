@@ -45,6 +45,11 @@ def test_completion_suggests_names_of_the_service(stub: Provider, command: Comma
     assert complete(command, "request", "list", "--status", "c") == ["completed", "cancelled"]
 
 
+def test_completion_suggests_entries_of_the_catalog(command: CommandLine) -> None:
+    assert "twilio" in complete(command, "provider", "catalog", "twi")
+    assert complete(command, "provider", "add", "replicat") == ["replicate"]
+
+
 def test_completion_uses_the_profile_of_the_command(stub: Provider, tmp_path: Path) -> None:
     stub.script("providers?limit=500", build_page({"name": "acme", "account": None, "operations": []}))
     (tmp_path / "receiver").mkdir()
