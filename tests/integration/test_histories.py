@@ -328,10 +328,10 @@ def emptied_dsn(shared_dsn: str) -> str:
     ("on_ambiguous", "not_found", "reuse_after"),
     [
         ("hold", "unknown", None),
-        ("hold", "retry", None),
-        ("retry", "unknown", None),
+        pytest.param("hold", "retry", None, marks=pytest.mark.slow),
+        pytest.param("retry", "unknown", None, marks=pytest.mark.slow),
         ("retry", "retry", None),
-        ("hold", "retry", 0.01),
+        pytest.param("hold", "retry", 0.01, marks=pytest.mark.slow),
         ("retry", "unknown", 0.01),
     ],
 )
@@ -346,7 +346,14 @@ def test_random_history_is_proven_and_notified(
         assert_notified(history.connection, history)
 
 
-@pytest.mark.parametrize(("on_ambiguous", "reuse_after"), [("hold", None), ("retry", None), ("hold", 0.01)])
+@pytest.mark.parametrize(
+    ("on_ambiguous", "reuse_after"),
+    [
+        ("hold", None),
+        pytest.param("retry", None, marks=pytest.mark.slow),
+        pytest.param("hold", 0.01, marks=pytest.mark.slow),
+    ],
+)
 def test_concurrent_histories_are_proven_and_notified(
     emptied_dsn: str, on_ambiguous: str, reuse_after: float | None
 ) -> None:

@@ -196,6 +196,7 @@ def test_worker_takes_over_added_changed_and_removed_providers(reload_dsn: str, 
             assert_ends_well(worker)
 
 
+@pytest.mark.slow
 def test_waiting_work_of_a_removed_provider_returns_to_the_queue(reload_dsn: str, tmp_path: Path) -> None:
     ended, sent, waiting = names = [f"reload-{uuid4().hex}" for _ in range(3)]
     replied = threading.Event()

@@ -156,5 +156,6 @@ def test_command_prints_report_and_exits_by_limits(
     assert ("docstrings with a forbidden verb: 1, limit 0" in text.stderr) is bool(code)
 
 
+@pytest.mark.slow
 def test_repository_keeps_naming_limits(modules: list[Module]) -> None:
     assert check(modules).violations == []

@@ -191,7 +191,9 @@ def test_callback_with_a_failed_commit_is_not_acknowledged(shared_web: Web, shar
     assert "ref-lost" in find_stored_references(shared_dsn)
 
 
-@pytest.mark.parametrize("count", [50, 200, 350])
+@pytest.mark.parametrize(
+    "count", [pytest.param(50, marks=pytest.mark.slow), 200, pytest.param(350, marks=pytest.mark.slow)]
+)
 def test_acknowledged_callbacks_survive_a_killed_process(own_web: Web, dsn: str, count: int) -> None:
     stream = Stream(own_web)
     with stream.run():

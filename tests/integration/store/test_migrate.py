@@ -85,6 +85,7 @@ def test_migrate_creates_all_tables_once(empty: str) -> None:
     assert list_tables(empty) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "create_pool",
     [lambda: ThreadPoolExecutor(4), lambda: ProcessPoolExecutor(4, mp_context=get_context("spawn"))],
@@ -186,6 +187,7 @@ def test_blocked_migrate_names_the_holder_of_the_lock(
     assert list_tables(empty).isdisjoint(TABLES)
 
 
+@pytest.mark.slow
 def test_migrate_command_reports_the_holder_of_the_lock(empty: str, blocker: Connection) -> None:
     """The command writes the event to stderr, also with JSON, and goes on once the lock is free."""
     with subprocess.Popen(
@@ -273,6 +275,7 @@ def test_migrate_accepts_schema_of_a_later_release(empty: str, tmp_path: Path) -
     assert migrate(empty) == []
 
 
+@pytest.mark.slow
 def test_migrate_command_reports_unreleased_schema(unreleased: str) -> None:
     process = subprocess.run(
         [RECEIVER, "migrate"],

@@ -139,6 +139,7 @@ def wait_until(observer: Connection, is_waiting: bool) -> None:
     wait_for(lambda: observer.execute(IS_WAITING).fetchone() == (is_waiting,))
 
 
+@pytest.mark.slow
 def test_migrate_stops_neither_callbacks_nor_submissions_of_the_baseline(baseline_web: Web, baseline_dsn: str) -> None:
     submission = json.dumps(build_submission()).encode()
     with (

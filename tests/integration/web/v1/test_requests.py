@@ -219,7 +219,7 @@ def test_wrong_method_is_405_with_allow(api: Server, method: str, path: str, all
 
 
 def test_request_shows_attempts_and_jobs(api: Server, web_connection: Connection) -> None:
-    request = UUID(create_request(api, provider="another")["id"])
+    request = UUID(create_request(api, provider="another", priority=9)["id"])  # claimed before those of other tests
     attempts = claim_requests(web_connection, [ProviderCapacity("another", 1)], {"another": 60.0})
     assert [attempt.request_id for attempt in attempts] == [request]
     web_connection.execute(
@@ -243,7 +243,7 @@ def test_request_shows_attempts_and_jobs(api: Server, web_connection: Connection
 
 
 def test_only_admin_sees_responses_of_attempts(api: Server, web_connection: Connection) -> None:
-    request = create_request(api, provider="another")["id"]
+    request = create_request(api, provider="another", priority=9)["id"]  # claimed before those of other tests
     [attempt] = claim_requests(web_connection, [ProviderCapacity("another", 1)], {"another": 60.0})
     body = b'{"id": 1, "odd": "\xff"}'
     web_connection.execute(
