@@ -85,5 +85,5 @@ def test_named_files_exist() -> None:
 
 def test_linked_guides_exist() -> None:
     links = re.findall(r"\]\(([\w/.-]+)\)", README)
-    assert len(links) == 19
+    assert len(links) == 20
     assert [path for path in links if not (ROOT / path).is_file()] == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 import psycopg
 from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPSocketPoolResponse
 
 from receiver.cli.process_group import ProcessGroup, defer_signals
 from receiver.cli.processes import WEB, WORKER
@@ -22,6 +23,9 @@ from receiver.devtools.programs import inherit_environment
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.errors import ReceiverError
 from receiver.store.migrate import migrate
+
+# A signal may interrupt the constructor of a response, whose destructor would then print that these are missing.
+HTTPSocketPoolResponse._sock = HTTPSocketPoolResponse._pool = None  # noqa: SLF001  # they have no public names
 
 RETRY_PROVIDER, HOLD_PROVIDER = "sandbox", "sandbox-hold"
 _READY_TIMEOUT_S = 30.0

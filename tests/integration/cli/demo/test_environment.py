@@ -6,13 +6,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from geventhttpclient.response import HTTPSocketPoolResponse
 from psycopg.conninfo import make_conninfo
 
+import receiver.cli.demo.environment  # noqa: F401  # prepares the library that it uses
 from receiver.store.connections import connect
 from tests.support.demo import TIMEOUT_S, list_databases, running_demo
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
+
+
+def test_interrupted_response_is_discarded_without_an_error() -> None:
+    HTTPSocketPoolResponse.__new__(HTTPSocketPoolResponse).__del__()
 
 
 @pytest.mark.parametrize(
