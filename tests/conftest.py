@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -34,11 +35,13 @@ _MIN_FREE_BYTES = 4 * 2**30
 
 
 def pytest_configure() -> None:
-    """Set up what all processes of the run inherit: bytecode, and temporary files in memory if there is enough.
+    """Set up what all processes of the run inherit: SIGINT, bytecode, and temporary files in memory if there is enough.
 
-    Tests start hundreds of processes; without bytecode each would compile every module that it imports. They create and
-    drop hundreds of databases, which takes several times as long on a disk.
+    A shell that runs the tests in the background has them ignore SIGINT. Tests start hundreds of processes; without
+    bytecode each would compile every module that it imports. They create and drop hundreds of databases, which takes
+    several times as long on a disk.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if "TMPDIR" not in os.environ and _is_memory_usable():

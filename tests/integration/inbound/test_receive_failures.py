@@ -135,14 +135,14 @@ def go_through_outage(web: Web, server: str, dsn: str) -> None:
     assert web.call("GET", "/readyz").status == 200
     time.sleep(READINESS_INTERVAL_S)
     started_at = time.monotonic()
-    with block_database(server, dsn), ThreadPoolExecutor(2) as pool:
-        readiness = pool.submit(web.call, "GET", "/readyz")
+    with block_database(server, dsn), ThreadPoolExecutor(1) as pool:
         listing = pool.submit(web.call, "GET", "/v1/providers", b"", headers)
         assert_unavailable(web.call_back(build_report("ref-2"), webhook_id="msg-2"))
         assert_unavailable(web.call_back(b"no json"))
         assert web.call_back(body, age=4_000.0).status == 401
         assert web.call("GET", "/healthz").status == 200
-        assert_unavailable(readiness.result())
+        wait_for(lambda: web.call("GET", "/readyz").status == 503)
+        assert_unavailable(web.call("GET", "/readyz"))
         assert_unavailable(listing.result())
         wait_for(lambda: time.monotonic() - started_at > LONG_OUTAGE_S)
     wait_for(lambda: web.call_back(build_report("ref-2"), webhook_id="msg-2").status == 200, timeout_s=4.0)

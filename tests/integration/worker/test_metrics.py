@@ -71,8 +71,9 @@ def test_exchanges_are_counted_by_outcome_and_kind(own_scene: Scene, tmp_path: P
         for request in requests:
             own_scene.wait_until_settled(request)
         wait_for(lambda: scrape_worker(port).get("receiver_exchange_duration_seconds_count", kind="poll"))
+        expected = {**dict.fromkeys(ATTEMPT_OUTCOMES, 1), "not_sent": 0}
+        wait_for(lambda: count_attempts(scrape_worker(port), "sms") == expected)  # counted after the commit
         metrics = scrape_worker(port)
-        assert count_attempts(metrics, "sms") == {**dict.fromkeys(ATTEMPT_OUTCOMES, 1), "not_sent": 0}
         assert metrics.get("receiver_exchange_duration_seconds_count", provider="sms", kind="send") == 6
         assert metrics.get("receiver_exchange_duration_seconds_bucket", provider="sms", kind="send", le="+Inf") == 6
         assert metrics.get("receiver_exchange_duration_seconds_count", provider="single", kind="send") == 0
