@@ -64,7 +64,7 @@ def add(entry: CatalogEntry, provider: str | None, config: Path | None, *, is_pr
 
     Example: receiver provider add twilio --as sms
     """
-    name = _check_name(provider or entry.name)
+    name = _check_name(entry.name if provider is None else provider)
     with report_errors():
         variables = load_valid_variables()
         path = None if is_printed else config or Path(variables["config"] or DEFAULT_CONFIG)

@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from receiver.cli.files import replace_file
+from receiver.cli.files import lock_directory, replace_file
 from receiver.cli.messages import CommandError
 
 
@@ -24,15 +24,31 @@ def append_provider(path: Path, name: str, table: str) -> None:
         ConfigFileError: the file is not valid, has a provider of this name, or cannot be written.
     """
     try:
-        target = path.resolve()  # what a link leads to is replaced, not the link
-        content = target.read_bytes() if target.exists() else b""
-        before = _parse(path, content)
-        separator = b"" if not content else b"\n" if content.endswith(b"\n") else b"\n\n"
-        appended = content + separator + table.encode()
-        _check(path, name, before, table, appended)
-        replace_file(target, appended)
+        target = _resolve(path)
+        with lock_directory(target.parent):
+            content = target.read_bytes() if target.exists() else b""
+            before = _parse(path, content)
+            separator = b"" if not content else b"\n" if content.endswith(b"\n") else b"\n\n"
+            appended = content + separator + table.encode()
+            _check(path, name, before, table, appended)
+            replace_file(target, appended)
     except OSError as error:
         raise ConfigFileError(f"Cannot write {path}: {error.strerror}. Nothing was changed.") from None
+
+
+def _resolve(path: Path) -> Path:
+    """Return the path of the file that a link leads to, which is replaced instead of the link.
+
+    Raises:
+        ConfigFileError: it is something else than a file, such as a device, which must not be replaced by a file.
+    """
+    try:
+        target = path.resolve()
+    except RuntimeError:
+        raise ConfigFileError(f"Cannot write {path}: it is a link to itself. Nothing was changed.") from None
+    if target.exists() and not target.is_file():
+        raise ConfigFileError(f"Cannot write {path}: it is not a file. Nothing was changed.")
+    return target
 
 
 def _check(path: Path, name: str, before: dict[str, Any], table: str, appended: bytes) -> None:

@@ -1,8 +1,27 @@
 """Files that are replaced as a whole, so that no reader sees a part of one and no failure leaves one."""
 
+import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+@contextmanager
+def lock_directory(path: Path) -> Iterator[None]:
+    """Return a context within which no other process holds the lock of a directory, so that none changes a file in it.
+
+    The file itself cannot be locked, because it is replaced.
+
+    Raises:
+        OSError: there is no such directory.
+    """
+    file_descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(file_descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file_descriptor)
 
 
 def replace_file(path: Path, content: bytes, *, mode: int | None = None) -> None:

@@ -61,7 +61,7 @@ def test_existing_provider_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "receiver.toml").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["Twilio", "a.b", "notify", "catalog"])
+@pytest.mark.parametrize("name", ["Twilio", "a.b", "notify", "catalog", ""])
 def test_impossible_name_is_refused(name: str, tmp_path: Path) -> None:
     result = run_provider(tmp_path, "add", "twilio", "--as", name)
     assert (result.exit_code, result.stdout) == (2, "")

@@ -1,6 +1,8 @@
 """Adding a provider to `receiver.toml`: nothing else in the file changes, and nothing at all if it cannot be added."""
 
+import os
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,24 @@ def test_file_that_cannot_take_the_table_is_unchanged(before: bytes, message: st
     assert message in str(caught.value)
     assert "Nothing was changed." in str(caught.value)
     assert path.read_bytes() == before
+
+
+def test_only_a_file_is_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("fifo")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, message in {"fifo": "it is not a file", "link": "it is not a file", "loop": "a link to itself"}.items():
+        with pytest.raises(ConfigFileError, match=message):
+            append_provider(tmp_path / name, "acme", TABLE)
+    assert (tmp_path / "fifo").is_fifo()
+
+
+def test_simultaneous_additions_are_all_kept(tmp_path: Path) -> None:
+    path, names = tmp_path / "receiver.toml", [f"acme{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as executor:
+        for addition in [executor.submit(append_provider, path, name, TABLE.replace("acme", name)) for name in names]:
+            addition.result()
+    assert sorted(tomllib.loads(path.read_text())["providers"]) == names
 
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:
