@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from receiver.providers.catalog.entries import CatalogEntry, Parameter, find_parameters
 
 _NOT_IN_A_VARIABLE = re.compile(r"[^A-Z0-9_]")
+_OWN_VARIABLES = "RECEIVER_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,13 @@ def list_variables(entry: CatalogEntry, provider: str) -> Sequence[Variable]:
 
 
 def build_variable_name(provider: str, parameter: str) -> str:
-    """Return the name of the variable for a parameter, such as `TWILIO_AUTH_TOKEN` for `twilio` and `auth_token`."""
+    """Return the name of the variable for a parameter, such as `TWILIO_AUTH_TOKEN` for `twilio` and `auth_token`.
+
+    A provider named `receiver` has none of our own variables: its `secret_key` is not `RECEIVER_SECRET_KEY`.
+    """
     name = _NOT_IN_A_VARIABLE.sub("_", f"{provider}_{parameter}".upper())
+    if name.startswith(_OWN_VARIABLES):
+        return f"PROVIDER_{name}"
     # A shell takes no name that begins with a digit, such as that of 46elks.
     return f"_{name}" if name[0].isdigit() else name
 

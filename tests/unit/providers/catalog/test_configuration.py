@@ -41,7 +41,12 @@ def test_table_needs_its_variables_only(entry: CatalogEntry, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("provider", "name"),
-    [("twilio", "TWILIO_AUTH_TOKEN"), ("north-sms", "NORTH_SMS_AUTH_TOKEN"), ("46elks", "_46ELKS_AUTH_TOKEN")],
+    [
+        ("twilio", "TWILIO_AUTH_TOKEN"),
+        ("north-sms", "NORTH_SMS_AUTH_TOKEN"),
+        ("46elks", "_46ELKS_AUTH_TOKEN"),
+        ("receiver", "PROVIDER_RECEIVER_AUTH_TOKEN"),
+    ],
 )
 def test_variable_is_named_after_provider_and_parameter(provider: str, name: str) -> None:
     assert build_variable_name(provider, "auth_token") == name
