@@ -69,7 +69,9 @@ def _build_from_catalog(name: str, entry: CatalogEntry, table: Mapping[str, Any]
     except ValidationError as error:
         raise ValidationError(entry.assign_errors(error.messages_dict, own)) from None
     statuses = provider.samples.statuses if provider.samples else ()
-    return replace(provider, samples=CatalogSamples(statuses, entry.examples))
+    # Some requests tell the provider the secret of its callbacks, which its response may repeat.
+    secrets = [*provider.secrets, *entry.find_secrets(own)]
+    return replace(provider, samples=CatalogSamples(statuses, entry.examples), secrets=secrets)
 
 
 def _build_from_kind(name: str, kind: ProviderKind, table: Mapping[str, Any]) -> Provider:

@@ -99,6 +99,10 @@ class CatalogEntry:
         overrides = {key: value for key, value in own.items() if key not in self.parameters}
         return {**_fill_table(self.table, overrides, values), "kind": "declared"}
 
+    def find_secrets(self, own: Mapping[str, Any]) -> Sequence[str]:
+        """Return the values of the secret parameters in a user's table."""
+        return [own[name] for name, parameter in self.parameters.items() if parameter.is_secret and name in own]
+
     def assign_errors(self, messages: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
         """Return the errors of an expanded table at the places where the user can mend them.
 
@@ -264,13 +268,13 @@ def _find_parameters(value: Any, own: Any) -> set[str]:
 def _find_parameter(table: Any, own: Any, path: Sequence[Any]) -> str | None:
     """Return the first parameter of the value at a path; None if it has none, or the user overrides it."""
     for key in path:
-        if isinstance(own, Mapping) and key in own and not isinstance(own[key], Mapping):
-            return None
-        own = own.get(key) if isinstance(own, Mapping) else None
         try:
             table = table[key]
         except (LookupError, TypeError):
             return None
+        if isinstance(own, Mapping) and key in own and not _is_merged(table, own[key]):
+            return None
+        own = own.get(key) if isinstance(own, Mapping) else None
     match = _PARAMETER.search(table) if isinstance(table, str) else None
     return match[1] if match else None
 

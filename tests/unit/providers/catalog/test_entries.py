@@ -43,6 +43,7 @@ def test_mistake_in_an_entry_is_named(old: str, new: str, place: str, message: s
         ({"api_token": ""}, "api_token", "Must not be empty."),
         ({"webhook_secret": "whsec_not base64"}, "webhook_secret", "(signature.secrets.0)"),
         ({"signature": {"secrets": ["x"]}}, "signature.secrets.0", "base64"),
+        ({"auth": {"scheme": "bearer"}}, "auth.secret", "Missing data for required field."),
         ({"poll": {"path": "no-slash"}}, "poll.path", "Must be a path"),
         ({"callback": {"reference": "a..b"}}, "callback.reference", "JMESPath"),
         ({"api_tokn": "x"}, "api_tokn", "Did you mean api_token?"),
@@ -53,6 +54,11 @@ def test_mistake_of_a_user_is_named(own: dict[str, Any], place: str, message: st
         build_provider(NAME, build_table(load_entry("replicate"), **own))
     faults = dict(flatten_messages(caught.value.messages_dict))
     assert message in faults[place]
+
+
+def test_secret_that_a_request_tells_the_provider_is_redacted() -> None:
+    provider = build_provider(NAME, build_table(load_entry("assemblyai"), callback_secret="a-secret-of-callbacks"))
+    assert provider.redactor.redact_text('{"auth": "a-secret-of-callbacks"}') == '{"auth": "[redacted]"}'
 
 
 def test_keys_of_the_user_override_the_entry() -> None:
