@@ -230,6 +230,9 @@ class DeclaredSettingsSchema(ProviderSettingsSchema):
             reason = "signature.trust is confirm"
         if reason and poll is None:
             raise ValidationError({"poll": [f"Missing data for required field, as {reason}."]})
+        if reason and callback.get("superseding"):
+            message = f"Must be empty, as {reason}: a job that has ended is not polled, so that nothing overrules it."
+            raise ValidationError({"callback": {"superseding": [message]}})
         for name in ("reference", "status"):
             if poll and poll.get(name, "") is None and any(map(is_outside_document, callback.get(name) or ())):
                 message = "Missing data for required field: in callback it is not in the document."

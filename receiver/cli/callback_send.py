@@ -25,9 +25,10 @@ from receiver.domain.accounts import join_account, list_accounts, list_base_name
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.writer import CONTENT_TYPES
 from receiver.domain.egress import PRODUCT
+from receiver.domain.jobs import StatusReport
 from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider
-from receiver.providers.capabilities import CallbackSettings, NoSample
+from receiver.providers.capabilities import CallbackSettings, MalformedCallback, NoSample
 from receiver.settings import build_callback_target, load_settings
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.private_keys import PrivateKey, parse_private_key
@@ -204,9 +205,22 @@ def _build_sample(
         suggestion = format_suggestion(status or "", samples.statuses)
         raise _build_choice_error("--status", f"Must be one of: {', '.join(samples.statuses)}.{suggestion}")
     try:
-        return samples.build(target, reference, spelled_status, signer.now, signer.unique_id)
+        sample = samples.build(target, reference, spelled_status, signer.now, signer.unique_id)
     except NoSample as error:
         raise click.UsageError(f"{error} Pass the body of a callback with --body FILE.") from None
+    if not _names_job(provider, sample, reference):
+        message = f"The reference {reference} does not have the form that those of the provider have."
+        raise click.UsageError(f"{message} Pass the body of a callback with --body FILE.")
+    return sample
+
+
+def _names_job(provider: Provider, callback: IncomingCallback, reference: str) -> bool:
+    """Return whether a callback is about the job with a reference."""
+    try:
+        items = list(provider.require_callbacks().parse(callback))
+    except MalformedCallback:
+        return False
+    return any(isinstance(item, StatusReport) and item.reference == reference for _, item in items)
 
 
 def _build_callback(settings: CallbackSettings, target: str, body: bytes, now: datetime) -> IncomingCallback:

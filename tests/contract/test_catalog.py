@@ -15,6 +15,7 @@ from marshmallow import ValidationError
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.jobs import JobStatus
+from receiver.domain.responses import ResponseClass, find_status_rule
 from receiver.domain.sending import ItemStatus, Response
 from receiver.domain.unknown_requests import UnknownRequest
 from receiver.exchange.client import HttpClient
@@ -137,6 +138,17 @@ def test_every_status_word_is_read(entry: CatalogEntry) -> None:
 
 
 @each_entry
+def test_every_example_names_the_reference(entry: CatalogEntry) -> None:
+    provider, example = build_entry_provider(entry), entry.examples.reference
+    reference = f"{example[:-1]}{'1' if example.endswith('0') else '0'}"
+    for message in entry.examples.callbacks:
+        status = message.statuses[0] if message.statuses else get_status(entry)
+        callback = entry.examples.build_callback("/callbacks/acme", status, TIME, reference)
+        assert callback
+        assert [report.reference for _, report in parse_reports_of(provider, callback).reports] == [reference]
+
+
+@each_entry
 def test_callback_without_status_asks_for_a_poll(entry: CatalogEntry) -> None:
     if entry.table["callback"].get("fetch"):
         [(_, report)] = parse_reports_of(build_entry_provider(entry), build_unsigned(entry, get_status(entry))).reports
@@ -225,6 +237,12 @@ def test_payload_without_required_fields_is_refused(entry: CatalogEntry) -> None
     for operation in entry.examples.payloads:
         required = entry.table["operations"][operation].get("required", [])
         assert sender.operations[operation].check_payload({}, TIME).keys() >= set(required)
+
+
+@pytest.mark.parametrize("name", ["square-payments", "stripe-payments", "stripe-payouts", "stripe-refunds"])
+def test_declined_payment_does_not_pause_the_provider(name: str) -> None:
+    status_codes = build_entry_provider(load_entry(name)).retry_rules.status_codes
+    assert find_status_rule(402, status_codes).response_class is ResponseClass.REJECTED
 
 
 @each_polled

@@ -1,7 +1,8 @@
 """Messages as a vendor documents them, with a reference and a status of our own.
 
 `${reference}`, `${status}` and `${now}` stand for values, which are escaped as the kind of body requires; `${status.0}`
-is the part of a status before its first dot, `${status.1}` the next one. `${now}` is the time in ISO 8601, `${now_s}`
+is the part of a status before its first dot, `${status.1}` the next one, and so are the parts of a reference before and
+after its slashes. `${now}` is the time in ISO 8601, `${now_s}`
 and `${now_ms}` are Unix times.
 """
 
@@ -147,7 +148,7 @@ class _Values:
         }
         if part is None:
             return values[name]
-        parts = values[name].split(".")
+        parts = values[name].split("/" if name == "reference" else ".")
         return parts[int(part)] if int(part) < len(parts) else ""
 
 

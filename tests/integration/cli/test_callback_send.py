@@ -39,6 +39,10 @@ SENT_CONFIG = "".join(
 kind = "twilio"
 account_sid = "AC1"
 auth_token = "a-twilio-token"
+[providers.payouts]
+kind = "flutterwave"
+secret_key = "a-secret-key"
+secret_hash = "a-secret-hash"
 [providers.silent]
 kind = "declared"
 base_url = "http://127.0.0.1:9"
@@ -181,6 +185,12 @@ def test_unknown_names_are_refused_with_a_suggestion(sender: Sender) -> None:
 )
 def test_usage_error_names_the_remedy(sender: Sender, arguments: list[str]) -> None:
     assert "Error: " in sender.fails(*arguments)
+
+
+def test_reference_that_a_sample_cannot_have_is_refused(sender: Sender) -> None:
+    arguments = ("--status", "SUCCESSFUL", "--print")
+    assert '"id": 4711,' in sender.ok("payouts", "--reference", "4711", *arguments)
+    assert "The reference r-1 does not have the form" in sender.fails("payouts", "--reference", "r-1", *arguments)
 
 
 def test_body_of_a_file_is_sent_as_it_is(sender: Sender, reference: str, tmp_path: Path) -> None:

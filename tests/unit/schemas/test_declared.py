@@ -56,6 +56,20 @@ def test_contradicting_keys_are_rejected(schema: Schema, table: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
+    ("callback", "signature"), [({"fetch": True}, {}), ({}, {"trust": "confirm"})], ids=["fetch", "confirm"]
+)
+def test_nothing_overrules_what_only_a_poll_decides(callback: dict[str, Any], signature: dict[str, Any]) -> None:
+    table = SETTINGS | {
+        "callback": CALLBACK | callback,
+        "signature": {"scheme": "github", "secrets": ["s"]} | signature,
+        "poll": {"path": "/jobs/{reference}"},
+    }
+    assert find_errors(DeclaredSettingsSchema(), table) == {}
+    table["callback"] |= {"superseding": ["DONE"]}
+    assert find_errors(DeclaredSettingsSchema(), table).keys() == {"callback"}
+
+
+@pytest.mark.parametrize(
     ("callback", "place"),
     [({"methods": ["GET"]}, "methods"), ({"body": "query"}, "body"), ({"request": "header:X-Request"}, "request")],
 )
