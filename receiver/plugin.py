@@ -8,7 +8,7 @@ A package registers a kind by an entry point of the group `receiver.providers`, 
 The names in `__all__` are stable: within a major version none is removed or renamed, methods and fields keep their
 meaning, and new parameters and fields have defaults. Every other module of `receiver` is internal and may change in any
 release. `Sender`, `Callbacks`, `Poller` and `Lookup` document what their methods do; the guide
-`receiver/providers/README.md` has an example.
+`docs/providers.md` has an example.
 """
 
 from receiver.domain.backoff import RetryPolicy

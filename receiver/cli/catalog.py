@@ -82,7 +82,7 @@ def _list_entries(field: str, text: str, *, as_json: bool) -> None:
     elif items:
         TablePrinter(_ENTRIES).show(items)
     else:
-        print_message("no items found; any provider can be declared in receiver.toml, see receiver/providers/README.md")
+        print_message("no items found; any provider can be declared in receiver.toml, see docs/providers.md")
 
 
 def _print_entry(description: EntryDescription) -> None:

@@ -10,7 +10,7 @@ import click
 from receiver.cli.main import commands
 from tests.acceptance.guides import ROOT
 
-GUIDE = ROOT / "receiver/cli/README.md"
+GUIDE = ROOT / "docs/commands.md"
 COMMAND = "python -m tests.acceptance.commands_reference"
 _BEGIN, _END = "<!-- reference -->\n", "<!-- /reference -->\n"
 _WIDTH_CHARS = 100

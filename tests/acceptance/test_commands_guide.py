@@ -22,7 +22,7 @@ from tests.support.http import Json, build_report, sign_callback
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.slow
-GUIDE = read_guide("receiver/cli/README.md")
+GUIDE = read_guide("docs/commands.md")
 BLOCKS = parse_blocks(GUIDE)
 NEW_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 ACME_SECRET = "a-secret-of-acme"

@@ -1,4 +1,4 @@
-"""The provider guide, `receiver/providers/README.md`: its examples work, and it documents every key."""
+"""The provider guide, `docs/providers.md`: its examples work, and it documents every key."""
 
 import re
 import shlex
@@ -30,7 +30,7 @@ from receiver.settings import load_settings
 from tests.support.capabilities import sender_of
 from tests.support.tls import write_certificate
 
-GUIDE = (Path(__file__).parents[2] / "receiver/providers/README.md").read_text()
+GUIDE = (Path(__file__).parents[2] / "docs/providers.md").read_text()
 
 
 def find_code_blocks(text: str, language: str) -> list[str]:

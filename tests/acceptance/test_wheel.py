@@ -94,7 +94,6 @@ def test_wheel_contains_files_besides_code(site: Site) -> None:
         "store/migrations",
         "store/sql",
         "web/openapi/templates",
-        "cli/README.md",
     ):
         assert (site.directory / "receiver" / name).exists(), name
 

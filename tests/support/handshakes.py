@@ -18,7 +18,7 @@ from tests.support.factories import NOON
 
 SECRET, TOKEN = "a-secret-of-the-provider", "71745723-d031-455c-bfa5-f90d11b4f20a"
 HMAC = {"scheme": "hmac", "header": "X-Sig", "secrets": [SECRET]}
-_GUIDE = Path(__file__).parents[2] / "receiver/providers/README.md"
+_GUIDE = Path(__file__).parents[2] / "docs/providers.md"
 
 
 def find_guide_rows() -> Mapping[str, Any]:

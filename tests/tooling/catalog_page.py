@@ -25,7 +25,7 @@ _INTRODUCTION = """\
 
 These providers need only their parameters. `receiver provider add NAME` writes the table for `receiver.toml`, and
 prints what to do next. `receiver provider catalog NAME` and the admin pages show what is on this page, with the URL of
-the installation. Any other provider is [declared in the file](../receiver/providers/README.md#by-file).
+the installation. Any other provider is [declared in the file](providers.md#by-file).
 
 Each part of an entry was verified by the vendor's own pages, specification or library, except for parts that are named
 in the last column, which were verified by other sources. What could not be verified is left out, and listed. The
