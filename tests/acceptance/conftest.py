@@ -1,4 +1,4 @@
-"""The service of the acceptance tests, configured like in the README."""
+"""The service of the acceptance tests, configured like in the quickstart."""
 
 from collections.abc import Iterator
 
@@ -10,8 +10,8 @@ from tests.acceptance.guides import Service, parse_blocks, read_guide, run_sandb
 
 @pytest.fixture(scope="package")
 def guide_service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """`receiver serve` with the README's `receiver.toml`, and the sandbox provider that it names."""
-    config = "".join(block.text for block in parse_blocks(read_guide("README.md")) if block.language == "toml")
+    """`receiver serve` with the quickstart's `receiver.toml`, and the sandbox provider that it names."""
+    config = "".join(block.text for block in parse_blocks(read_guide("docs/quickstart.md")) if block.language == "toml")
     with (
         scratch_database(server, template=template) as dsn,
         run_sandbox(tmp_path_factory.mktemp("guides"), dsn) as service,

@@ -61,6 +61,16 @@ def parse_blocks(text: str) -> list[Block]:
     return blocks
 
 
+def remove_code(text: str) -> str:
+    """Return the text of a guide without its code blocks and without code in sentences."""
+    return re.sub(r"`[^`]*`", "", remove_blocks(text))
+
+
+def remove_blocks(text: str) -> str:
+    """Return the text of a guide without its code blocks."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def extract_section(text: str, heading: str) -> str:
     """Return the text below a heading of the second level."""
     return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
@@ -200,8 +210,8 @@ def _build_secrets() -> Mapping[str, str]:
 
 
 def _read_notify_settings() -> Mapping[str, str]:
-    """Return the notification settings that the API guide exports."""
-    return dict(re.findall(r"^export (RECEIVER_NOTIFY_\w+)=(\S+)$", read_guide("receiver/web/README.md"), re.MULTILINE))
+    """Return the settings that the guide to notifications exports."""
+    return dict(re.findall(r"^export (RECEIVER_NOTIFY_\w+)=(\S+)$", read_guide("docs/notifications.md"), re.MULTILINE))
 
 
 @contextmanager

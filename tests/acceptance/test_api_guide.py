@@ -1,4 +1,4 @@
-"""The API guide is correct: its calls are made, its responses compared, its tables checked against the code."""
+"""The guides to the API are correct: their calls are made, responses compared, tables checked against the code."""
 
 import json
 import re
@@ -46,7 +46,8 @@ from tests.acceptance.guides import (
 from tests.support.http import Server, sign_callback
 from tests.support.processes import wait_for
 
-GUIDE = read_guide("receiver/web/README.md")
+GUIDE = read_guide("docs/submit-and-follow.md")
+NOTIFICATIONS_GUIDE = read_guide("docs/notifications.md")
 CURLRC = "silent\nshow-error\ninclude\nmax-time = 30\n"
 TIMEOUT_S = 10.0
 """Within this time a request must reach the state that the guide shows."""
@@ -114,9 +115,11 @@ class Reader:
 
 
 def iterate_calls() -> Iterator[tuple[Block, Block | None]]:
-    """Yield each call of the guide with its response in the guide, if any."""
+    """Yield each call of the guides with its response there, if any; the second guide continues the first."""
     blocks = [
-        block for block in parse_blocks(GUIDE) if "export RECEIVER" not in block.text and block.language != "python"
+        block
+        for block in (*parse_blocks(GUIDE), *parse_blocks(NOTIFICATIONS_GUIDE))
+        if "export RECEIVER" not in block.text and block.language != "python"
     ]
     for block, next_block in zip(blocks, [*blocks[1:], None], strict=True):
         if block.language == "sh":
@@ -137,7 +140,9 @@ def test_every_call_has_the_response_of_the_guide(guide_service: Service) -> Non
 
 
 def test_every_response_of_the_guide_follows_a_call() -> None:
-    blocks = [block for block in parse_blocks(GUIDE) if block.language != "python"]
+    blocks = [
+        block for block in (*parse_blocks(GUIDE), *parse_blocks(NOTIFICATIONS_GUIDE)) if block.language != "python"
+    ]
     assert {block.language for block in blocks} == {"sh", "json", "http"}
     assert len([block for block in blocks if block.language != "sh"]) == len(
         [expected for _, expected in iterate_calls() if expected]
@@ -145,7 +150,7 @@ def test_every_response_of_the_guide_follows_a_call() -> None:
 
 
 def test_notification_receiver_of_the_guide_works(guide_service: Service) -> None:
-    [block] = [block for block in parse_blocks(GUIDE) if block.language == "python"]
+    [block] = [block for block in parse_blocks(NOTIFICATIONS_GUIDE) if block.language == "python"]
     namespace: dict[str, Any] = {"__name__": "receiver_of_the_guide"}
     exec(block.text, namespace)
     server = make_server("127.0.0.1", 0, namespace["app"])
@@ -168,16 +173,18 @@ def test_notification_receiver_of_the_guide_works(guide_service: Service) -> Non
 
 
 def test_notification_limits_of_the_guide() -> None:
-    section = " ".join(extract_section(GUIDE, "Webhook notifications").split())
-    assert f"within {SEND_POLICY.timeout:.0f} seconds" in section
+    text = " ".join(NOTIFICATIONS_GUIDE.split())
+    assert f"within {SEND_POLICY.timeout:.0f} seconds" in text
     assert DEADLINE_S == 3 * 86_400
-    assert "for three days" in section
-    assert f"its first {MAX_NOTIFIED_JOBS:,} jobs" in section
-    assert f"jobs of one request, up to {MAX_CHANGED_JOBS}:" in section
-    assert [event.partition("`")[0] for event in parse_first_column(GUIDE, "`notify_events`")] == list(NotifyEvent)
-    assert f"at most {MAX_URL_LENGTH:,} characters" in section
+    assert "for three days" in text
+    assert f"its first {MAX_NOTIFIED_JOBS:,} jobs" in text
+    assert f"jobs of one request, up to {MAX_CHANGED_JOBS}:" in text
+    assert [event.partition("`")[0] for event in parse_first_column(NOTIFICATIONS_GUIDE, "`notify_events`")] == list(
+        NotifyEvent
+    )
+    assert f"at most {MAX_URL_LENGTH:,} characters" in text
     assert MAX_CONCURRENCY_PER_HOST == 4
-    assert "at most four notifications to one host at the same time" in section
+    assert "at most four notifications to one host at the same time" in text
 
 
 def test_other_results_of_the_sandbox(guide_service: Service) -> None:
@@ -218,17 +225,18 @@ def test_every_filter_of_every_list_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first_column", "values"),
+    ("guide", "first_column", "values"),
     [
-        ("scope", Scope),
-        ("status of a request", RequestStatus),
-        ("status of a job", JobStatus),
-        ("status of a notification", NotificationStatus),
-        ("verdict", Verdict),
+        (GUIDE, "scope", Scope),
+        (GUIDE, "status of a request", RequestStatus),
+        (GUIDE, "status of a job", JobStatus),
+        (NOTIFICATIONS_GUIDE, "status of a notification", NotificationStatus),
+        (GUIDE, "verdict", Verdict),
     ],
+    ids=["scope", "request", "job", "notification", "callback"],
 )
-def test_every_value_is_explained(first_column: str, values: type[StrEnum]) -> None:
-    assert sorted(parse_first_column(GUIDE, first_column)) == sorted(values)
+def test_every_value_is_explained(guide: str, first_column: str, values: type[StrEnum]) -> None:
+    assert sorted(parse_first_column(guide, first_column)) == sorted(values)
 
 
 def test_every_effect_and_flag_is_explained() -> None:

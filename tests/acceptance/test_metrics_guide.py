@@ -20,7 +20,7 @@ SUFFIXES = re.compile(r"_(total|bucket|count|sum)$")
 TARGET_LABELS = {"instance", "le"}
 """Labels that Prometheus adds, and that of a histogram's buckets."""
 WITHOUT_SAMPLES = {
-    "receiver_lookups",  # no provider of the README has lookups
+    "receiver_lookups",  # no provider of the quickstart has lookups
     "receiver_last_callback_age_seconds",
     "receiver_missing_callback_ratio",
     "receiver_oldest_open_job_age_seconds",

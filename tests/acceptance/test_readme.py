@@ -1,29 +1,31 @@
-"""The README's commands, defaults, paths and links are correct."""
+"""The README: short, its commands are those of CI, its quickstart works."""
 
+import os
 import re
+import subprocess
+import tomllib
 from pathlib import Path
 
-from click.testing import CliRunner
+import pytest
 
-from receiver.cli.main import commands
-from receiver.schemas.settings import EnvironmentSchema
-from receiver.settings import load_settings
-from tests.acceptance.guides import ROOT, Service, extract_section, parse_blocks, read_guide
+from receiver.devtools.scratch import scratch_database
+from tests.acceptance.guides import ROOT, parse_blocks, read_guide
+from tests.support.http import Server
+from tests.support.ports import find_free_port
+from tests.support.processes import RECEIVER, kill_processes, wait_for
 
 README = read_guide("README.md")
+MAX_LINES = 140
+UV_RUN = "python3 -m uv run "
 
 
-def find_blocks(language: str, text: str = README) -> list[str]:
+def find_blocks(language: str) -> list[str]:
     """Return the README's code blocks of one language."""
-    return [block.text for block in parse_blocks(text) if block.language == language]
+    return [block.text for block in parse_blocks(README) if block.language == language]
 
 
-def write_config(tmp_path: Path) -> dict[str, str]:
-    """Write the README's `receiver.toml` and return an environment with the file and the secrets that it shows."""
-    path = tmp_path / "receiver.toml"
-    path.write_text("".join(find_blocks("toml")))
-    exports = next(block for block in find_blocks("sh") if block.startswith("export"))
-    return {"RECEIVER_CONFIG": str(path), **dict(re.findall(r"(\w+)=(\S+)", exports))}
+def test_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MAX_LINES
 
 
 def test_ci_runs_the_test_command() -> None:
@@ -31,59 +33,56 @@ def test_ci_runs_the_test_command() -> None:
     assert command in (ROOT / ".ci/run").read_text().splitlines()
 
 
-def test_commands_exist() -> None:
-    names = re.findall(r"receiver (\w+)`", README) + re.findall(r"run receiver (\w+)", README)
-    assert names
-    for name in names:
-        assert CliRunner().invoke(commands, [name, "--help"]).exit_code == 0
+def test_provider_is_that_of_the_quickstart_guide() -> None:
+    [short], [full] = (
+        [block.text for block in parse_blocks(read_guide(path)) if block.language == "toml"]
+        for path in ("README.md", "docs/quickstart.md")
+    )
+    provider, full_provider = (tomllib.loads(text)["providers"]["sandbox"] for text in (short, full))
+    provider["signature"]["tolerance"] = full_provider["signature"]["tolerance"]
+    assert provider.items() <= full_provider.items()
 
 
-def test_variables_are_those_of_the_environment_schema() -> None:
-    names = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.MULTILINE))
-    assert names == {field.data_key for field in EnvironmentSchema().fields.values()}
+def test_quickstart_guide_starts_the_same_processes() -> None:
+    [guide] = [block.text for block in parse_blocks(read_guide("docs/quickstart.md")) if block.language == "console"]
+    readme = re.findall(r"^(.*) &$", "".join(find_blocks("sh")), re.MULTILINE)
+    assert guide.splitlines() == [f"$ {command}" for command in readme]
 
 
-def test_defaults_are_those_of_the_settings(tmp_path: Path) -> None:
-    settings = load_settings(write_config(tmp_path))
-    defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| `?([^ `]+)`? \|", README, re.MULTILINE))
-    assert int(defaults["PORT"]) == settings.port
-    assert int(defaults["RECEIVER_MAX_BODY"]) == settings.max_body_bytes
-    limits = settings.connection_limits
-    assert float(defaults["RECEIVER_HEADER_TIMEOUT"]) == limits.header_timeout
-    assert float(defaults["RECEIVER_BODY_TIMEOUT"]) == limits.body_timeout
-    assert float(defaults["RECEIVER_RESPONSE_TIMEOUT"]) == limits.response_timeout
-    assert int(defaults["RECEIVER_MIN_RATE"]) == limits.min_rate
-    assert int(defaults["RECEIVER_MAX_UNVERIFIED"]) == limits.max_unverified_bytes
-    assert int(defaults["RECEIVER_MAX_INCOMPLETE"]) == limits.max_incomplete
-    assert int(defaults["RECEIVER_MAX_INCOMPLETE_PER_ADDRESS"]) == limits.max_incomplete_per_address
-    assert int(defaults["WEB_CONCURRENCY"]) == settings.web_concurrency
-    assert (defaults["LOG_LEVEL"], defaults["LOG_FORMAT"]) == (settings.log_level, settings.log_format)
-    assert int(defaults["DATABASE_POOL_SIZE"]) == settings.database_pool_size
-    assert defaults["DATABASE_PREPARE"] == settings.database_prepare
-    assert Path(defaults["RECEIVER_HOME"]) == settings.home
+@pytest.mark.slow
+def test_quickstart_leads_to_a_finished_job(server: str, template: str, tmp_path: Path) -> None:
+    port, sandbox_port = find_free_port(), find_free_port()
+    [config] = find_blocks("toml")
+    (tmp_path / "receiver.toml").write_text(config.replace(":9000", f":{sandbox_port}"))
+    start, submit_and_wait = (
+        block.replace(UV_RUN, "").replace("--port 9000", f"--port {sandbox_port}")
+        for block in find_blocks("sh")
+        if "sandbox" in block
+    )
+    submit, wait = submit_and_wait.split("receiver job")
+    exports = dict(re.findall(r"(\w+)=(\S+)", start))
+    with scratch_database(server, template=template) as dsn, (tmp_path / "output").open("wb") as output:
+        path = f"{Path(RECEIVER).parent}:{os.environ['PATH']}"
+        environ = {**os.environ, "PATH": path, "PORT": str(port), "RECEIVER_URL": f"http://127.0.0.1:{port}"}
+        environ |= {"DATABASE_URL": dsn, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), **exports}
+
+        def run(script: str) -> str:
+            command = ["sh", "-ec", script]
+            return subprocess.run(
+                command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=60
+            ).stdout
+
+        try:
+            subprocess.run(["sh", "-ec", start], cwd=tmp_path, env=environ, stdout=output, stderr=output, check=True)
+            wait_for(lambda: is_ready(port))
+            [request_id] = re.findall(r"^request +(\S+)$", run(submit), re.MULTILINE)
+            assert " succeeded " in run(f"receiver job{wait}".replace("REQUEST_ID", request_id))
+        finally:
+            kill_processes(tmp_path)
 
 
-def test_quick_start_leads_to_a_finished_job(guide_service: Service) -> None:
-    submit, show = [
-        block
-        for block in find_blocks("sh", extract_section(README, "Run it here"))
-        if "receiver request" in block or "receiver job" in block
-    ]
-    submitted = guide_service.sh(submit)
-    [request_id] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
-    wait_command, show_command = show.splitlines()
-    waited = guide_service.sh(wait_command, REQUEST_ID=request_id)
-    [job_id] = re.findall(r"^(\S+) +succeeded ", waited, re.MULTILINE)
-    assert "DELIVERED" in guide_service.sh(show_command, JOB_ID=job_id)
-
-
-def test_named_files_exist() -> None:
-    paths = re.findall(r"`((?:receiver|schemas|tests)/[\w/.]+)`", README)
-    assert paths
-    assert [path for path in paths if not (ROOT / path).exists()] == []
-
-
-def test_linked_guides_exist() -> None:
-    links = re.findall(r"\]\(([\w/.-]+)\)", README)
-    assert len(links) == 20
-    assert [path for path in links if not (ROOT / path).is_file()] == []
+def is_ready(port: int) -> bool:
+    try:
+        return Server("127.0.0.1", port).call("GET", "/readyz").status == 200
+    except OSError:
+        return False

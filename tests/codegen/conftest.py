@@ -50,7 +50,7 @@ signature = { scheme = "token", token = "an-unguessable-end-of-the-url" }
 @pytest.fixture(scope="package")
 def called_service(server: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """`receiver serve` with several providers, of which the sandbox and `acme` finish their jobs."""
-    config = "".join(block.text for block in parse_blocks(read_guide("README.md")) if block.language == "toml")
+    config = "".join(block.text for block in parse_blocks(read_guide("docs/quickstart.md")) if block.language == "toml")
     with (
         scratch_database(server, template=template) as dsn,
         run_sandbox(tmp_path_factory.mktemp("clients"), dsn) as running,

@@ -67,8 +67,8 @@ def test_fetch_client_completes_request(called_service: Service, client_workspac
 
 @pytest.fixture
 def guide_workspace(workspace: Path) -> Path:
-    """A directory with the `receiver.toml` of the README and the document that the guide writes."""
-    config = "".join(block.text for block in parse_blocks(read_guide("README.md")) if block.language == "toml")
+    """A directory with the `receiver.toml` of the quickstart and the document that the guide writes."""
+    config = "".join(block.text for block in parse_blocks(read_guide("docs/quickstart.md")) if block.language == "toml")
     (workspace / "receiver.toml").write_text(config)
     [command] = find_blocks("Generate a client")
     run(workspace, "sh", "-ec", command.text, SANDBOX_API_KEY="key", SANDBOX_SECRET=SECRET)

@@ -30,7 +30,7 @@ REFUSALS = (MALFORMED, *(reason.value for reason in CutReason if reason is not C
 _REPORT_INTERVAL_S = 10.0
 
 _REFUSED_REMEDY = (
-    "if genuine callers are among them, raise the limits of connections (README, RECEIVER_MAX_INCOMPLETE and others)"
+    "if genuine callers are among them, raise RECEIVER_MAX_INCOMPLETE or what else limits them: see docs/operations.md"
 )
 _log = structlog.get_logger(__name__)
 
