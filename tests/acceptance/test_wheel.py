@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ ROOT = Path(__file__).parents[2]
 BASE_PYTHON = os.path.realpath(sys.executable)
 """The interpreter outside of the virtual environment, in which the checkout is installed."""
 
-ENTRY_POINTS = "[receiver.providers]\npigeon = pigeon:KIND\n"
 CONFIG = """
 [providers.carrier]
 kind = "pigeon"
@@ -68,7 +68,10 @@ def pigeon(site: Site) -> str:
     metadata = site.directory / "pigeon-1.0.dist-info"
     metadata.mkdir(exist_ok=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: pigeon\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    [project] = find_code_blocks(GUIDE, "ini")  # a part of pyproject.toml
+    [(group, names)] = tomllib.loads(project)["project"]["entry-points"].items()
+    entry_points = "".join(f"{name} = {target}\n" for name, target in names.items())
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{entry_points}")
     return source
 
 

@@ -1,6 +1,7 @@
 """docs/logs.md lists the events that the code logs, with their levels and fields."""
 
 import ast
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -42,6 +43,17 @@ def test_table_of_events_is_that_of_the_code() -> None:
         missing, unknown = fields[name] - documented_fields[name], documented_fields[name] - fields[name]
         assert not missing, name
         assert not unknown or name in open_names, name
+
+
+def test_example_line_has_documented_fields() -> None:
+    guide = (ROOT / "docs" / "logs.md").read_text()
+    [example] = re.findall(r"^```json\n(.*)\n```$", guide, re.MULTILINE)
+    line = json.loads(example)
+    common = re.findall(
+        r"^\| `(\w+)` \|", guide.partition("## Fields of every line")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    assert "timestamp" in common
+    assert line.keys() <= {*common, *collect_fields(parse_events_table(guide))[line["event"]]}
 
 
 def test_names_of_events_are_constant() -> None:

@@ -1,6 +1,7 @@
 """Cells: each in a schema of its own, with a proxy that routes callbacks by provider and all else by host."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -92,12 +93,16 @@ def test_cells_have_schemas_of_their_own(empty_database: str) -> None:
     assert create_cell(empty_database, "eu") == dsns[0]
 
 
-def test_command_creates_cell(empty_database: str) -> None:
+def test_command_of_guide_creates_cell(empty_database: str) -> None:
+    command, output = read_block("console").splitlines()
+    variables, arguments = command.split(" python -m receiver.devtools.cells ")
     environ = {"DATABASE_URL": make_conninfo(empty_database, password="of the creator"), "CELL_PASSWORD": "of the cell"}
-    result = CliRunner().invoke(commands, ["create", "apac"], env=environ)
+    assert re.findall(r"(\w+)=\S+(?: |$)", variables) == list(environ)
+    result = CliRunner().invoke(commands, arguments.split(), env=environ)
 
     assert result.exit_code == 0, result.output
     assert "password" not in result.output
+    assert conninfo_to_dict(result.output.strip())["user"] == conninfo_to_dict(output)["user"]
     assert count_jobs(result.output.strip()) == 0
 
 

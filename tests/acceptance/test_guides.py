@@ -1,0 +1,218 @@
+"""All Markdown files: their links, the files, tests and commands that they name, their examples, their spelling.
+
+Tests of single guides are in other modules; `COVERAGE` says which of them executes the code blocks of which guide.
+"""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+
+import click
+import pytest
+from codespell_lib import main as codespell
+
+from receiver.cli.main import commands
+from tests.acceptance.guides import ROOT, extract_section, parse_blocks, read_guide, remove_blocks, remove_code
+from tests.benchmarks.__main__ import commands as benchmarks
+
+GUIDES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md"))]
+MARKDOWN = [
+    *GUIDES,
+    *(str(path.relative_to(ROOT)) for path in ROOT.glob("*.md") if path.name != "README.md"),
+    *(
+        str(path.relative_to(ROOT))
+        for folder in (".github", "receiver", "tests")
+        for path in ROOT.glob(f"{folder}/**/*.md")
+    ),
+]
+COVERAGE = {
+    ("README.md", "sh"): "tests/acceptance/test_readme.py::test_quickstart_leads_to_a_finished_job",
+    ("README.md", "toml"): "tests/acceptance/test_readme.py::test_quickstart_leads_to_a_finished_job",
+    ("README.md", "text"): "a picture",
+    ("docs/catalog.md", "toml"): "tests/tooling/test_catalog_page.py::test_page_is_up_to_date",
+    ("docs/clients.md", "python"): "tests/codegen/test_clients.py::test_python_program_of_the_guide_works",
+    ("docs/clients.md", "sh"): "tests/codegen/test_clients.py::test_other_commands_of_the_guide_work",
+    ("docs/clients.md", "ts"): "tests/codegen/test_clients.py::test_typescript_program_of_the_guide_works",
+    ("docs/commands.md", "json"): "tests/acceptance/test_commands_guide.py::test_file_of_requests_is_submitted_once",
+    ("docs/commands.md", "sh"): "tests/acceptance/test_commands_guide.py::test_every_task_has_a_test",
+    ("docs/commands.md", "text"): "tests/acceptance/test_commands_guide.py::test_reference_is_up_to_date",
+    ("docs/logs.md", "json"): "tests/tooling/test_log_events.py::test_example_line_has_documented_fields",
+    (
+        "docs/notifications.md",
+        "json",
+    ): "tests/acceptance/test_api_guide.py::test_every_response_of_the_guide_follows_a_call",
+    ("docs/notifications.md", "python"): (
+        "tests/acceptance/test_api_guide.py::test_notification_receiver_of_the_guide_works"
+    ),
+    (
+        "docs/notifications.md",
+        "sh",
+    ): "tests/acceptance/test_api_guide.py::test_every_call_has_the_response_of_the_guide",
+    (
+        "docs/operations.md",
+        "console",
+    ): "one signal to a process of the reader; tests/integration/test_reload.py sends it",
+    ("docs/performance.md", "console"): "tests/acceptance/test_guides.py::test_benchmarks_of_the_guide_exist",
+    ("docs/performance.md", "ini"): "settings of Postgres with which figures of the page were measured",
+    ("docs/providers.md", "ini"): "tests/acceptance/test_wheel.py::test_kind_of_other_package_is_configurable",
+    ("docs/providers.md", "python"): "tests/acceptance/test_guide.py::test_python_example_defines_provider_kind",
+    ("docs/providers.md", "sh"): "tests/acceptance/test_guide.py::test_commands_add_the_first_example",
+    ("docs/providers.md", "toml"): "tests/acceptance/test_guide.py::test_toml_examples_are_valid",
+    (
+        "docs/quickstart.md",
+        "console",
+    ): "tests/acceptance/test_readme.py::test_quickstart_guide_starts_the_same_processes",
+    ("docs/quickstart.md", "sh"): "tests/acceptance/test_quickstart_guide.py::test_quickstart_leads_to_a_finished_job",
+    (
+        "docs/quickstart.md",
+        "toml",
+    ): "tests/acceptance/test_quickstart_guide.py::test_quickstart_leads_to_a_finished_job",
+    ("docs/scaling.md", "console"): "tests/integration/devtools/test_cells.py::test_command_of_guide_creates_cell",
+    ("docs/scaling.md", "nginx"): (
+        "tests/integration/devtools/test_cells.py::test_proxy_routes_callbacks_to_the_cell_of_their_provider"
+    ),
+    ("docs/scaling.md", "toml"): "tests/integration/devtools/test_cells.py::test_cells_of_guide_are_parsed",
+    ("docs/submit-and-follow.md", "http"): (
+        "tests/acceptance/test_api_guide.py::test_every_response_of_the_guide_follows_a_call"
+    ),
+    ("docs/submit-and-follow.md", "json"): (
+        "tests/acceptance/test_api_guide.py::test_every_response_of_the_guide_follows_a_call"
+    ),
+    ("docs/submit-and-follow.md", "sh"): (
+        "tests/acceptance/test_api_guide.py::test_every_call_has_the_response_of_the_guide"
+    ),
+}
+"""By guide and language of its code blocks: the test that executes, compares or generates them, or why none does."""
+
+
+def find_links(text: str) -> list[str]:
+    """Return the targets of all links and images, without those in code and without other sites."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", remove_code(text))
+    return [target for target in targets if "://" not in target]
+
+
+@cache
+def find_anchors(text: str) -> set[str]:
+    """Return the anchors of a file as GitHub names them: those of its headings and of its HTML."""
+    anchors = set(re.findall(r'<a id="([^"]+)">', text))
+    headings = re.findall(r"^#{1,6} (.+)$", remove_blocks(text), re.MULTILINE)
+    for heading in headings:
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        anchors.add(next(name for name in _number(slug) if name not in anchors))
+    return anchors
+
+
+def _number(slug: str) -> Iterator[str]:
+    yield slug
+    yield from (f"{slug}-{number}" for number in range(1, 100))
+
+
+def find_order() -> list[tuple[str, str]]:
+    """Return the title and the path of each guide in the README's table, in order."""
+    return re.findall(
+        r"^\| \[([^]]+)\]\((docs/[^)]+)\)", extract_section(read_guide("README.md"), "Guides"), re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("path", MARKDOWN)
+def test_links_lead_to_files_and_headings(path: str) -> None:
+    for target in find_links(read_guide(path)):
+        name, _, anchor = target.partition("#")
+        file = (ROOT / path).parent / name if name else ROOT / path
+        assert file.exists(), target
+        assert not anchor or anchor in find_anchors(file.read_text()), target
+
+
+def test_anchors_are_those_of_github() -> None:
+    text = '# A\n## What it `does`, and why\n## A\n```sh\n# no heading\n```\n<a id="x"></a>\n'
+    assert find_anchors(text) == {"a", "what-it-does-and-why", "a-1", "x"}
+
+
+def test_guides_lead_from_each_to_the_next() -> None:
+    order = find_order()
+    assert len(order) == 11
+    for index, (title, path) in enumerate(order):
+        lines = read_guide(path).splitlines()
+        links = [
+            f"{word}: [{order[position][0]}]({order[position][1].removeprefix('docs/')})."
+            for word, position in (("Previous", index - 1), ("Next", index + 1))
+            if 0 <= position < len(order)
+        ]
+        assert (lines[0], lines[-1]) == (f"# {title}", " ".join(links))
+
+
+def test_every_guide_is_linked_from_the_readme() -> None:
+    assert {path for path in GUIDES if path != "README.md"} <= set(find_links(read_guide("README.md")))
+
+
+def test_every_code_block_is_covered() -> None:
+    blocks = {(path, block.language) for path in GUIDES for block in parse_blocks(read_guide(path))}
+    assert blocks == COVERAGE.keys()
+
+
+def test_every_code_block_has_a_language() -> None:
+    for path in GUIDES:
+        text = read_guide(path)
+        assert len(re.findall(r"^ *```", text, re.MULTILINE)) == 2 * len(parse_blocks(text)), path
+
+
+def test_named_tests_exist() -> None:
+    texts = [*COVERAGE.values(), *map(read_guide, MARKDOWN)]
+    names = {name for text in texts for name in re.findall(r"(tests/[\w/]+\.py)::(test_\w+)", text)}
+    assert len(names) > 100
+    for file, test in names:
+        assert f"\ndef {test}(" in (ROOT / file).read_text(), (file, test)
+
+
+def test_every_promise_names_its_tests() -> None:
+    rows = re.findall(r"^\| .* \|$", extract_section(read_guide("docs/reliability.md"), "Promises"), re.MULTILINE)[2:]
+    assert len(rows) > 10
+    assert [row for row in rows if "::test_" not in row.split("|")[-2]] == []
+
+
+@pytest.mark.parametrize("path", GUIDES)
+def test_named_files_exist(path: str) -> None:
+    names = re.findall(r"`((?:receiver|schemas|tests|docs)/[\w/.-]+)`", read_guide(path))
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def find_commands(text: str, program: str) -> list[list[str]]:
+    """Return the arguments of each line of a code block, or piece of code in a sentence, that runs a program."""
+    pieces = [line for block in parse_blocks(text) for line in block.text.replace("\\\n", " ").splitlines()]
+    pieces += re.findall(r"`([^`\n]+)`", remove_blocks(text))
+    lines = [re.sub(r"^(\$ )?((python3 -m )?uv run (--\S+ \S+ )?)?", "", piece.strip()) for piece in pieces]
+    return [
+        shlex.split(line, comments=True)[len(program.split()) :] for line in lines if line.startswith(f"{program} ")
+    ]
+
+
+def check_command(group: click.Command, arguments: list[str]) -> None:
+    """Check that the commands and options in some arguments exist; placeholders and values are not checked."""
+    command = group
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        assert arguments[0] in command.commands or command.get_command(click.Context(command), arguments[0]), arguments
+        command, arguments = command.get_command(click.Context(command), arguments[0]), arguments[1:]
+    options = {
+        name for option in command.get_params(click.Context(command)) for name in (*option.opts, *option.secondary_opts)
+    }
+    named = {argument.partition("=")[0] for argument in arguments if argument.startswith("--")}
+    assert named <= options, (command.name, named - options)
+
+
+@pytest.mark.parametrize("path", GUIDES)
+def test_named_commands_and_options_exist(path: str) -> None:
+    for arguments in find_commands(read_guide(path), "receiver"):
+        check_command(commands, arguments)
+
+
+def test_benchmarks_of_the_guide_exist() -> None:
+    arguments = find_commands(read_guide("docs/performance.md"), "python -m tests.benchmarks")
+    assert len(arguments) > 10
+    for each in arguments:
+        check_command(benchmarks, each)
+
+
+def test_words_are_spelled_right(capsys: pytest.CaptureFixture[str]) -> None:
+    misspelled = codespell(*(str(ROOT / path) for path in MARKDOWN))
+    assert misspelled == 0, capsys.readouterr().out
