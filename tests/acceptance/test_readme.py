@@ -4,7 +4,10 @@ import os
 import re
 import subprocess
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -54,31 +57,42 @@ def test_quickstart_leads_to_a_finished_job(server: str, template: str, tmp_path
     port, sandbox_port = find_free_port(), find_free_port()
     [config] = find_blocks("toml")
     (tmp_path / "receiver.toml").write_text(config.replace(":9000", f":{sandbox_port}"))
-    start, submit_and_wait = (
-        block.replace(UV_RUN, "").replace("--port 9000", f"--port {sandbox_port}")
-        for block in find_blocks("sh")
-        if "sandbox" in block
-    )
-    submit, wait = submit_and_wait.split("receiver job")
-    exports = dict(re.findall(r"(\w+)=(\S+)", start))
-    with scratch_database(server, template=template) as dsn, (tmp_path / "output").open("wb") as output:
-        path = f"{Path(RECEIVER).parent}:{os.environ['PATH']}"
-        environ = {**os.environ, "PATH": path, "PORT": str(port), "RECEIVER_URL": f"http://127.0.0.1:{port}"}
-        environ |= {"DATABASE_URL": dsn, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path), **exports}
-
-        def run(script: str) -> str:
-            command = ["sh", "-ec", script]
-            return subprocess.run(
-                command, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True, check=True, timeout=60
-            ).stdout
-
+    start, follow = (block.replace(UV_RUN, "") for block in find_blocks("sh") if "sandbox" in block)
+    submit, wait = re.findall(r"^receiver .*(?:\n .*)*", follow, re.MULTILINE)
+    with scratch_database(server, template=template) as dsn:
+        shell = Shell(tmp_path, {"PORT": str(port), "DATABASE_URL": dsn, **dict(re.findall(r"(\w+)=(\S+)", start))})
         try:
-            subprocess.run(["sh", "-ec", start], cwd=tmp_path, env=environ, stdout=output, stderr=output, check=True)
+            shell.run(start.replace("--port 9000", f"--port {sandbox_port}"))
             wait_for(lambda: is_ready(port))
-            [request_id] = re.findall(r"^request +(\S+)$", run(submit), re.MULTILINE)
-            assert " succeeded " in run(f"receiver job{wait}".replace("REQUEST_ID", request_id))
+            [request_id] = re.findall(r"^request +(\S+)$", shell.run(submit), re.MULTILINE)
+            assert " succeeded " in shell.run(wait.replace("REQUEST_ID", request_id))
         finally:
             kill_processes(tmp_path)
+
+
+@dataclass(frozen=True)
+class Shell:
+    """A shell in a directory, with `receiver` on its path."""
+
+    directory: Path
+    variables: Mapping[str, str]
+
+    def run(self, script: str) -> str:
+        """Run a script, which must succeed, and return what it printed; processes in the background go on."""
+        environ = {
+            **os.environ,
+            "PATH": f"{Path(RECEIVER).parent}:{os.environ['PATH']}",
+            "PROMETHEUS_MULTIPROC_DIR": str(self.directory),
+            "RECEIVER_URL": f"http://127.0.0.1:{self.variables['PORT']}",
+            **self.variables,
+        }
+        path = self.directory / f"{uuid4().hex}.out"
+        with path.open("wb") as output:
+            command = ["sh", "-ec", script]
+            subprocess.run(
+                command, cwd=self.directory, env=environ, stdout=output, stderr=output, check=True, timeout=60
+            )
+        return path.read_text()
 
 
 def is_ready(port: int) -> bool:
