@@ -1,8 +1,9 @@
 """Walk the main journeys through the code by running them, and print which functions and files each passes.
 
-`python -m tests.tooling.journeys [--json | --markdown] [NAME …]` runs the journeys in this process, on an embedded
-Postgres and with a provider on 127.0.0.1. Every function of the package is instrumented at import, so that greenlets
-and threads are recorded alike. Functions of background threads that no journey waits for are left out.
+`python -m tests.tooling.journeys [--json | --markdown | --write] [NAME …]` runs the journeys in this process, on an
+embedded Postgres and with a provider on 127.0.0.1; `--write` writes their tables into `docs/architecture.md`. Every
+function of the package is instrumented at import, so that greenlets and threads are recorded alike. Functions of
+background threads that no journey waits for are left out.
 """
 
 import gevent.monkey
@@ -24,6 +25,8 @@ from types import ModuleType  # noqa: E402
 from typing import Any  # noqa: E402
 
 PACKAGE = "receiver"
+GUIDE = Path(__file__).parents[2] / "docs" / "architecture.md"
+BEGIN, END = "<!-- journeys -->\n", "<!-- /journeys -->\n"
 BACKGROUND_THREADS = frozenset({"auth-log", "clock", "database-metrics", "job-waiters", "metrics", "store-health"})
 """Threads that work beside the journeys: the sample of refused callbacks, metrics, the clock, the store's health."""
 
@@ -140,6 +143,13 @@ def format_markdown(journeys: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def update_guide(text: str, journeys: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the text of the guide with the tables of these journeys in it."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{format_markdown(journeys).rstrip()}\n{END}{after}"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the journeys that are named, or all."""
     if any(name.partition(".")[0] == PACKAGE for name in sys.modules):
@@ -156,6 +166,9 @@ def main(arguments: Sequence[str]) -> int:
         text = json.dumps(journeys, indent=2)
     elif "--markdown" in arguments:
         text = format_markdown(journeys)
+    elif "--write" in arguments:
+        GUIDE.write_text(update_guide(GUIDE.read_text(), journeys))
+        return 0
     sys.stdout.write(f"{text}\n")
     return 0
 

@@ -32,5 +32,5 @@ def test_guide_lists_the_files_of_each_journey(journeys: dict[str, Any]) -> None
         section.partition(":")[0].strip().lower(): set(re.findall(r"^\| `([^`]+\.py)`", section, re.MULTILINE))
         for section in listed.split("### ")[1:]
     }
-    remedy = "run `python -m tests.tooling.journeys --markdown`"
+    remedy = "run `make docs`"
     assert files_by_name == {name: set(journey["path"]) for name, journey in journeys.items()}, remedy

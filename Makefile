@@ -1,0 +1,41 @@
+# What contributors run; see CONTRIBUTING.md. tests/tooling/test_commands.py compares the commands with those of .ci/run,
+# which runs on a machine without make as well.
+UV = python3 -m uv
+TAG =
+
+.PHONY: setup check test test-all docs mutation release-check
+
+setup:
+	$(UV) sync --locked
+
+check:
+	$(UV) run ruff check
+	$(UV) run ruff format --check
+	$(UV) run mypy
+	$(UV) run lint-imports
+
+test:
+	$(UV) run pytest
+
+# On the embedded Postgres only. .ci/run installs the programs without which some of these tests are skipped or fail.
+test-all: test
+	$(UV) run --all-groups pytest -m "browser or codegen or containers or chaos or slow"
+
+# The pages that are generated from the code.
+docs:
+	$(UV) run python -m tests.acceptance.commands_reference
+	$(UV) run python -m tests.tooling.catalog_page
+	$(UV) run python -m tests.tooling.journeys --write
+
+# `make mutation MUTANTS='receiver.domain.backoff*'` tries those of one module.
+MUTANTS =
+mutation:
+	$(UV) run --group mutation mutmut run $(MUTANTS)
+	$(UV) run --group mutation mutmut results
+
+# With TAG, also that the tag is that of the version and that the changelog has a dated section for it.
+release-check:
+	rm -rf dist
+	$(UV) build --quiet
+	$(UV) run --group release twine check --strict dist/*
+	$(UV) run python -m tests.tooling.release $(TAG)
