@@ -1,5 +1,7 @@
 """Retry delays: backoff with full jitter, the `Retry-After` header, and poll intervals."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -79,6 +81,21 @@ def test_retry_after_in_seconds_is_capped_at_a_day(value: str, wait: float) -> N
 )
 def test_retry_after_accepts_every_http_date_format(value: str, wait: float) -> None:
     assert parse_retry_after({"retry-after": value}, NOON) == wait
+
+
+@pytest.fixture
+def local_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A time zone of the process that is not UTC."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("local_time")
+def test_retry_after_date_without_zone_is_utc() -> None:
+    assert parse_retry_after({"retry-after": "Mon Nov 23 12:02:00 2026"}, NOON) == 120.0
 
 
 @given(moment=header_dates)
