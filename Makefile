@@ -19,7 +19,8 @@ test:
 
 # On the embedded Postgres only. .ci/run installs the programs without which some of these tests are skipped or fail.
 test-all: test
-	$(UV) run --all-groups pytest -m "browser or codegen or containers or chaos or slow"
+	$(UV) run --all-groups pytest -m "(browser or codegen or containers or slow) and not chaos"
+	$(UV) run --all-groups pytest --numprocesses=2 -m chaos
 
 # The pages that are generated from the code.
 docs:

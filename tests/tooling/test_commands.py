@@ -82,7 +82,7 @@ def list_workflow_commands(path: Path) -> Iterator[str]:
 
 def test_ci_runs_the_commands_of_the_makefile() -> None:
     shared = [command for target in ("setup", "check", "test", "test-all") for command in RECIPES[target]]
-    assert len(shared) == 7
+    assert len(shared) == 8
     assert [command for command in shared if command not in CI_COMMANDS] == []
 
 
