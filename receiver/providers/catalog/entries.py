@@ -84,8 +84,7 @@ class CatalogEntry:
         Raises:
             ValidationError: a parameter is missing or invalid, or a key is neither a parameter nor one of a provider.
         """
-        keys = DeclaredSettingsSchema().fields.keys()
-        names = [*self.parameters, *keys]
+        names = [*self.parameters, *_list_provider_keys()]
         errors = {
             key: [f"Unknown field.{format_suggestion(str(key), names)}"] for key in own if key not in names
         } | self._find_parameter_errors(own)
@@ -132,6 +131,7 @@ class CatalogEntry:
         return errors
 
 
+@cache
 def list_entries() -> Sequence[str]:
     """Return the names of the entries, sorted."""
     names = [path.name for path in files(__package__).iterdir()]
@@ -191,6 +191,12 @@ def parse_entry(name: str, text: str) -> CatalogEntry:
         table=table,
         examples=build_examples(loaded["examples"], table),
     )
+
+
+@cache
+def _list_provider_keys() -> Sequence[str]:
+    """Return the keys of a declared provider, which are looked up for each account of a provider."""
+    return tuple(DeclaredSettingsSchema().fields)
 
 
 def find_parameters(value: Any) -> set[str]:

@@ -2,8 +2,7 @@
 
 `${reference}`, `${status}` and `${now}` stand for values, which are escaped as the kind of body requires; `${status.0}`
 is the part of a status before its first dot, `${status.1}` the next one, and so are the parts of a reference before and
-after its slashes. `${now}` is the time in ISO 8601, `${now_s}`
-and `${now_ms}` are Unix times.
+after its slashes. `${now}` is the time in ISO 8601, `${now_s}` and `${now_ms}` are Unix times.
 """
 
 import json

@@ -34,12 +34,12 @@ _VERDICTS: Mapping[str, str] = {
 }
 _PLAIN_VERDICTS = frozenset({"accepted", "duplicate"})
 """The verdicts of which the first cause of the explanation says no more than the sentence above."""
-_MENDING = "Mend the cause in `receiver.toml`, have the service read the file again (SIGHUP), and replay the callback."
+_REMEDY = "Mend the cause in `receiver.toml`, have the service read the file again (SIGHUP), and replay the callback."
 _NEXT_STEPS: Mapping[str, str] = {
     "unmapped": "Add the status to `statuses` in `receiver.toml`, have the service read the file again (SIGHUP), and "
     "replay the callback.",
-    "invalid": _MENDING,
-    "refused": f"If it is from the provider: {_MENDING[0].lower()}{_MENDING[1:]}",
+    "invalid": _REMEDY,
+    "refused": f"If it is from the provider: {_REMEDY[0].lower()}{_REMEDY[1:]}",
 }
 _REPLAYS: Mapping[str, str] = {
     "accepted": "It is read again with the configuration of today, as of the time when it was received. Statuses that "

@@ -33,6 +33,14 @@ from tests.support.provider import DROP, Reply, accept_request, listening, reply
 from tests.support.scene import open_scene, running_loop, running_send_loop
 
 
+def submit_three_requests(connection: Connection) -> list[str]:
+    """Queue three requests, and return their client references."""
+    names = [f"request-{number}" for number in range(3)]
+    payloads = [{"client_reference": name, "to": ["2348030000000"], "text": "hello"} for name in names]
+    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", p, {}, None, None, 3_600.0) for p in payloads])
+    return names
+
+
 def test_send_with_unstorable_response_becomes_unknown(database: Database, connection: Connection) -> None:
     connection.execute("ALTER TABLE attempts ADD CHECK (response_status IS NULL)")
     retrying = replace(provider().retry_rules, on_ambiguous=OnAmbiguous.RETRY)
@@ -56,9 +64,7 @@ def test_due_work_is_looked_for_unless_the_last_claim_was_full(database: Databas
             observed.extend(capacity.likely_due for capacity in capacities)
             return super().find_due(connection, capacities)
 
-    names = [f"request-{number}" for number in range(3)]
-    payloads = [{"client_reference": name, "to": ["2348030000000"], "text": "hello"} for name in names]
-    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", p, {}, None, None, 3_600.0) for p in payloads])
+    names = submit_three_requests(connection)
     with listening() as server:
         for name in names:
             server.script(name, accept_request())
@@ -86,9 +92,7 @@ class FirstComposeFails(SendTask):
 
 
 def test_error_of_one_exchange_does_not_stop_the_others(database: Database, connection: Connection) -> None:
-    names = [f"request-{number}" for number in range(3)]
-    payloads = [{"client_reference": name, "to": ["2348030000000"], "text": "hello"} for name in names]
-    submit_requests(connection, [NewRequest(uuid4(), "sandbox", "send", p, {}, None, None, 3_600.0) for p in payloads])
+    names = submit_three_requests(connection)
     with listening() as server:
         for name in names:
             server.script(name, accept_request())
