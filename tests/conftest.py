@@ -39,11 +39,13 @@ def pytest_configure() -> None:
 
     A shell that runs the tests in the background has them ignore SIGINT. Tests start hundreds of processes; without
     bytecode each would compile every module that it imports. They create and drop hundreds of databases, which takes
-    several times as long on a disk.
+    several times as long on a disk. `find_processes` reads the environment of processes, which gunicorn and Celery
+    overwrite with their title if setproctitle is installed, unless SPT_NOENV forbids it.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["SPT_NOENV"] = "1"
     if "TMPDIR" not in os.environ and _is_memory_usable():
         os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
 

@@ -11,6 +11,7 @@ from celery import Celery
 from celery.signals import worker_process_init
 from flask import Flask, Response, request
 from psycopg import Connection, connect
+from redis import Redis
 
 from tests.benchmarks.naive import is_signed, store_callback
 
@@ -42,6 +43,12 @@ def create_app() -> Flask:
     flask_app = Flask(__name__, static_folder=None)
     flask_app.add_url_rule("/callbacks/<provider>", view_func=_receive, methods=["POST"])
     return flask_app
+
+
+def count_queued(url: str) -> int:
+    """Return the number of callbacks in the queue, and with workers that have not acknowledged them."""
+    with Redis.from_url(url) as redis:
+        return int(redis.llen(app.conf.task_default_queue)) + int(redis.hlen("unacked"))
 
 
 def _receive(provider: str) -> Response:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -53,26 +54,29 @@ class PeersLoad:
 
 @dataclass(frozen=True, slots=True)
 class Competitor:
-    """A contender that runs, and how many callbacks it has stored; None if it stores nothing."""
+    """A contender that runs, and the number of callbacks in its queue; None without a queue."""
 
     name: str
     rounds: CallbackRounds
-    count_stored: Callable[[], int] | None = None
+    count_queued: Callable[[], int] | None = None
 
     def run(self, seconds: int, *, is_timed: bool = True) -> Round:
         """Run a round, until all callbacks are stored that it acknowledged."""
-        if self.count_stored is None:
-            return self.rounds.run(seconds, is_timed=is_timed, provider=DECLARED)
-        before, count_stored = self.count_stored(), self.count_stored
-
-        def complete(acknowledged: int) -> None:
-            deadline = time.monotonic() + _COMPLETION_TIMEOUT_S
-            while (stored := count_stored() - before) < acknowledged:
-                if time.monotonic() > deadline:
-                    raise BenchmarkFailed(f"{self.name} stored {stored} of {acknowledged} callbacks")
-                time.sleep(_POLL_INTERVAL_S)
-
+        complete = self._empty_queue if self.count_queued else None
         return self.rounds.run(seconds, is_timed=is_timed, provider=DECLARED, complete=complete)
+
+    def _empty_queue(self) -> None:
+        """Wait until the workers have stored what is in the queue.
+
+        Raises:
+            BenchmarkFailed: the queue is not empty in time.
+        """
+        assert self.count_queued
+        deadline = time.monotonic() + _COMPLETION_TIMEOUT_S
+        while queued := self.count_queued():
+            if time.monotonic() > deadline:
+                raise BenchmarkFailed(f"{self.name} has not stored {queued} callbacks in its queue")
+            time.sleep(_POLL_INTERVAL_S)
 
 
 def compare(load: PeersLoad) -> Contest:
@@ -137,9 +141,6 @@ def _start_competitors(
         web = stack.enter_context(start_gunicorn(environment, name, arguments, load.workers, **environ))
         return CallbackRounds(web, load.connections, {**postgres, **processes})
 
-    def count_stored() -> int:
-        return naive.count_stored(environment.dsn)[0]
-
     processes: dict[str, int] = {}
     yield Competitor("empty view", start_web("empty", EMPTY_VIEW))
     yield Competitor("intake", start_web("intake", WEB))
@@ -150,14 +151,15 @@ def _start_competitors(
     worker = environment.start("celery", celery.WORKER, REDIS_URL=url)
     processes = {"redis": redis_pid, "worker": worker}
     web_arguments = (*WEB[:-1], f"tests.benchmarks.{_CELERY}:create_app()")
-    yield Competitor("Celery", start_web("celery-web", web_arguments, REDIS_URL=url), count_stored)
+    yield Competitor("Celery", start_web("celery-web", web_arguments, REDIS_URL=url), partial(celery.count_queued, url))
 
     procrastinate = import_module(f"tests.benchmarks.{_PROCRASTINATE}")
     procrastinate.create_tables(environment.dsn)
     names = [f"worker {number}" for number in range(1, _PROCRASTINATE_WORKERS + 1)]
     processes = {name: environment.start(f"procrastinate {name}", procrastinate.WORKER) for name in names}
     web_arguments = (*WEB[:-1], f"tests.benchmarks.{_PROCRASTINATE}:create_app()")
-    yield Competitor("procrastinate", start_web("procrastinate-web", web_arguments), count_stored)
+    web = start_web("procrastinate-web", web_arguments)
+    yield Competitor("procrastinate", web, partial(procrastinate.count_queued, environment.dsn))
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from psycopg_pool import AsyncConnectionPool
 
+from tests.benchmarks.environment import query
 from tests.benchmarks.naive import INSERT_CALLBACK, POOL_SIZE, UPSERT_JOB, is_signed, parse_jobs
 
 WORKER = (
@@ -34,6 +35,12 @@ def create_tables(dsn: str) -> None:
     """Create the tables and functions of procrastinate."""
     with App(connector=SyncPsycopgConnector(conninfo=dsn)).open() as schema_app:
         schema_app.schema_manager.apply_schema()
+
+
+def count_queued(dsn: str) -> int:
+    """Return the number of callbacks that no worker has stored; the jobs of stored ones are deleted."""
+    (queued,) = query(dsn, b"SELECT count(*) FROM procrastinate_jobs")
+    return int(queued)
 
 
 def _receive(provider: str) -> Response:

@@ -47,7 +47,7 @@ class CallbackRounds:
         is_timed: bool = True,
         provider: str = PROVIDER,
         items: int = 1,
-        complete: Callable[[int], None] | None = None,
+        complete: Callable[[], None] | None = None,
     ) -> Round:
         """Send new callbacks of a provider for some seconds; repeat the round if it runs out of callbacks.
 
@@ -56,8 +56,7 @@ class CallbackRounds:
             is_timed: whether the round counts for the latency and the rate of acknowledgements.
             provider: the provider that the callbacks come from.
             items: how many items each callback has.
-            complete: called with the number of acknowledged callbacks; waits until their work is done, which is a part
-                of the round.
+            complete: waits until the work of the acknowledged callbacks is done, which is a part of the round.
 
         Returns:
             The round, with each item of a callback as one operation.
@@ -72,7 +71,7 @@ class CallbackRounds:
                 result, wrk_cpu = send(self._web.port, callbacks, connections=self._connections, seconds=seconds)
                 sent_at = time.monotonic()
                 if complete:
-                    complete(result.responses)
+                    complete()
                 completing_s = time.monotonic() - sent_at
                 cpu = {process: after - before[process] for process, after in self.measure_cpu().items()}
             self._results.append(result)
