@@ -25,7 +25,8 @@ _MAX_LATENCY_S = 1.0
 _DECAY = 0.9
 STOPPED = "the worker stopped before the exchange could begin"
 REMOVED = "the provider was removed from the configuration before the exchange could begin"
-"""Why an exchange is not admitted once the worker stops, or once its provider is removed."""
+NO_SLOT = "the provider's send slots are taken for now"
+"""Why an exchange is not admitted: the worker stops, its provider was removed, or all send slots are taken."""
 
 
 class NotAdmitted(ReceiverError):
@@ -290,4 +291,4 @@ class SlotQueue:
         for result, slot in zip(results, slots, strict=False):
             result.set(slot)
         for result in results[len(slots) :]:
-            result.set_exception(NotAdmitted("the provider's send slots are taken for now"))
+            result.set_exception(NotAdmitted(NO_SLOT))
