@@ -160,9 +160,12 @@ def test_notification_receiver_of_the_guide_works(guide_service: Service) -> Non
         payload = {"client_reference": "order-82", "to": ["2348030000000"], "text": "On its way."}
         submission = {"provider": "sandbox", "operation": "send", "payload": payload}
         submission["notify_url"] = f"http://127.0.0.1:{server.port}/notifications"
-        body = json.dumps(submission).encode()
-        assert guide_service.api.call("POST", "/v1/requests", body, {"content-type": "application/json"}).status == 202
-        wait_for(lambda: namespace["processed_ids"])
+        for notify_event in ("request", "job"):
+            namespace["processed_ids"].clear()
+            body = json.dumps(submission | {"notify_events": [notify_event]}).encode()
+            headers = {"content-type": "application/json"}
+            assert guide_service.api.call("POST", "/v1/requests", body, headers).status == 202
+            wait_for(lambda: namespace["processed_ids"])
         assert (
             Server("127.0.0.1", server.port).call("POST", "/notifications", b"{}", sign_callback(b"{}")).status == 401
         )

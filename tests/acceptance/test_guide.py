@@ -70,6 +70,7 @@ def test_toml_examples_are_valid(tmp_path: Path) -> None:
     assert set(settings.providers) == {
         *("acme", "shop", "parcel", "courier", "pages", "pay", "quiet", "mail", "cecula", "clearing"),
         *("mailer", "bank", "events", "topic", "pubsub", "push", "sheets", "scan", "print", "clinic"),
+        *("short", "short-with-defaults", "imitator"),
         *("payouts", "push-payments", "voice/north", "voice/south", "twilio", "messages/north"),
     }
 
@@ -83,6 +84,16 @@ def test_commands_add_the_first_example(tmp_path: Path) -> None:
     assert [output.exit_code for output in outputs] == [0, 0, 0]
     [example, *_] = find_code_blocks(GUIDE, "toml")
     assert tomllib.loads((tmp_path / "receiver.toml").read_text()) == tomllib.loads(example)
+
+
+def test_short_example_has_the_documented_defaults() -> None:
+    environ = {"SHORT_API_KEY": "a-key-of-short", "SHORT_SECRET": "a-secret-of-short"}
+    examples = "".join(block for block in find_code_blocks(GUIDE, "toml") if "[providers.short" in block)
+    tables = tomllib.loads(re.sub(r"env:([A-Z_]+)", lambda name: environ[name[1]], examples))["providers"]
+    short, full = (build_provider("short", tables[name]) for name in ("short", "short-with-defaults"))
+    # Compiled paths are equal only to themselves.
+    shown, expected = (re.sub("JsonPath object at 0x[0-9a-f]+", "", repr(provider)) for provider in (short, full))
+    assert shown == expected
 
 
 @pytest.mark.parametrize("table", TABLES)

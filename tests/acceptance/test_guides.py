@@ -34,6 +34,8 @@ COVERAGE = {
     ("docs/clients.md", "python"): "tests/codegen/test_clients.py::test_python_program_of_the_guide_works",
     ("docs/clients.md", "sh"): "tests/codegen/test_clients.py::test_other_commands_of_the_guide_work",
     ("docs/clients.md", "ts"): "tests/codegen/test_clients.py::test_typescript_program_of_the_guide_works",
+    ("docs/coming-from.md", "python"): "tests/acceptance/test_coming_from.py::test_table_takes_the_place_of_the_view",
+    ("docs/coming-from.md", "toml"): "tests/acceptance/test_coming_from.py::test_table_takes_the_place_of_the_view",
     ("docs/commands.md", "json"): "tests/acceptance/test_commands_guide.py::test_file_of_requests_is_submitted_once",
     ("docs/commands.md", "sh"): "tests/acceptance/test_commands_guide.py::test_every_task_has_a_test",
     ("docs/commands.md", "text"): "tests/acceptance/test_commands_guide.py::test_reference_is_up_to_date",

@@ -11,7 +11,9 @@ def test_quickstart_leads_to_a_finished_job(guide_service: Service) -> None:
     submit, show = [
         block.text for block in parse_blocks(GUIDE) if block.heading == "Submit a request" and block.language == "sh"
     ]
-    submitted = guide_service.sh(submit)
+    function, _, commands = submit.partition("\n")
+    assert function == 'receiver() { python3 -m uv run receiver "$@"; }'
+    submitted = guide_service.sh(commands)
     [request_id] = re.findall(r"^request +(\S+)$", submitted, re.MULTILINE)
     wait_command, show_command = show.splitlines()
     waited = guide_service.sh(wait_command, REQUEST_ID=request_id)
