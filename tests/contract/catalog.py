@@ -56,6 +56,7 @@ def get_entry_signer(entry: CatalogEntry) -> EntrySigner:
 def find_signer(entry: CatalogEntry) -> Signer | None:
     """Return the signer of an entry; None if the URL is the only proof."""
     name = get_entry_signer(entry).name
+    assert not name or name in SIGNERS, f"{entry.name}: add a signer to SIGNERS and ENTRY_SIGNERS of its signers_…"
     return SIGNERS[name] if name else None
 
 

@@ -1,7 +1,7 @@
 """Walk the main journeys through the code by running them, and print which functions and files each passes.
 
-`python -m tests.tooling.journeys [--json | --markdown | --write] [NAME …]` runs the journeys in this process, on an
-embedded Postgres and with a provider on 127.0.0.1; `--write` writes their tables into `docs/architecture.md`. Every
+`python -m tests.tooling.journeys --help` names the options. The journeys run in this process, on an embedded Postgres
+and with a provider on 127.0.0.1. Requests enter where the gunicorn worker hands them to an endpoint or to Flask. Every
 function of the package is instrumented at import, so that greenlets and threads are recorded alike. Functions of
 background threads that no journey waits for are left out.
 """
@@ -23,6 +23,8 @@ from contextlib import contextmanager  # noqa: E402
 from pathlib import Path  # noqa: E402
 from types import ModuleType  # noqa: E402
 from typing import Any  # noqa: E402
+
+import click  # noqa: E402
 
 PACKAGE = "receiver"
 GUIDE = Path(__file__).parents[2] / "docs" / "architecture.md"
@@ -150,7 +152,12 @@ def update_guide(text: str, journeys: Mapping[str, Mapping[str, Any]]) -> str:
     return f"{before}{BEGIN}{format_markdown(journeys).rstrip()}\n{END}{after}"
 
 
-def main(arguments: Sequence[str]) -> int:
+@click.command()
+@click.option("--json", "form", flag_value="json", help="Print one JSON document.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print the tables of docs/architecture.md.")
+@click.option("--write", "form", flag_value="write", help="Write the tables into docs/architecture.md.")
+@click.argument("names", nargs=-1)
+def main(form: str | None, names: Sequence[str]) -> None:
     """Run the journeys that are named, or all."""
     if any(name.partition(".")[0] == PACKAGE for name in sys.modules):
         raise RuntimeError(f"{PACKAGE} is imported already and cannot be instrumented")
@@ -158,20 +165,18 @@ def main(arguments: Sequence[str]) -> int:
     sys.meta_path.insert(0, _Finder())
     from tests.tooling.walks import walk  # noqa: PLC0415  # only now: its imports are to be instrumented
 
-    names = [argument for argument in arguments if not argument.startswith("-")]
     with tempfile.TemporaryDirectory() as home:
         journeys = {name: summarize(calls) for name, calls in walk(RECORDER, Path(home), os.environ, names)}
-    text = format_journeys(journeys)
-    if "--json" in arguments:
-        text = json.dumps(journeys, indent=2)
-    elif "--markdown" in arguments:
-        text = format_markdown(journeys)
-    elif "--write" in arguments:
-        GUIDE.write_text(update_guide(GUIDE.read_text(), journeys))
-        return 0
-    sys.stdout.write(f"{text}\n")
-    return 0
+    match form:
+        case "json":
+            click.echo(json.dumps(journeys, indent=2))
+        case "markdown":
+            click.echo(format_markdown(journeys))
+        case "write":
+            GUIDE.write_text(update_guide(GUIDE.read_text(), journeys))
+        case _:
+            click.echo(format_journeys(journeys))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()

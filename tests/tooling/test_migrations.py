@@ -1,7 +1,9 @@
 """The migrations can be applied beside processes that serve: what squawk checks, and what it does not."""
 
+import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,13 @@ def test_squawk_reports_migration_that_stops_the_service(sql: str, rule: str, tm
     path = tmp_path / "0001_bad.sql"
     path.write_text(sql)
     assert rule in lint(path)
+
+
+@pytest.mark.parametrize(("previous", "path"), list(pairwise(MIGRATIONS)), ids=lambda path: path.stem)
+def test_migration_depends_on_the_previous_one(previous: Path, path: Path) -> None:
+    sql = path.read_text()
+    assert sql.startswith("-- ")
+    assert re.findall("^-- depends: (.*)$", sql, re.MULTILINE) == [previous.stem]
 
 
 def test_combined_alterations_are_found() -> None:

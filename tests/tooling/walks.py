@@ -26,8 +26,9 @@ from receiver.store.clock import Clock
 from receiver.store.connections import Connection, connect
 from receiver.store.database import Database
 from receiver.store.migrate import migrate
-from receiver.web.app import create_app
+from receiver.web.app import build_direct_endpoints, create_app
 from receiver.web.context import get_app_context
+from receiver.web.server.messages import HttpRequest
 from tests.support.factories import SECRET, event
 from tests.support.factories import provider as sandbox
 from tests.support.http import sign_callback
@@ -66,6 +67,7 @@ class Scenario:
         configure_logs("ERROR", "json")
         self.app: Flask = create_app(self.settings)
         stack.callback(get_app_context(self.app).close)
+        self.endpoints = build_direct_endpoints(self.app)
         self.connection: Connection = stack.enter_context(closing(connect(self.dsn)))
         self.database = stack.enter_context(closing(Database(self.dsn)))
         self.clock = stack.enter_context(closing(Clock(self.database)))
@@ -74,7 +76,27 @@ class Scenario:
         self.channels.rate_limiter.renew()
 
     def call(self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Any:
-        """Call the app as gunicorn does; return the decoded JSON of the response, None for an empty one."""
+        """Call an endpoint or else the app, as our gunicorn worker does.
+
+        Returns:
+            The decoded JSON of the response, None for an empty one.
+        """
+        status, content = self._respond(method, path, body, headers or {})
+        if not 200 <= status < 300:
+            raise AssertionError(f"{method} {path}: {status} {content!r}")
+        return json.loads(content) if content else None
+
+    def _respond(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Return the status and the body of a response."""
+        headers = {name.lower(): value for name, value in headers.items()}
+        headers |= {"content-type": "application/json", "content-length": str(len(body))}
+        endpoint = next((endpoint for endpoint in self.endpoints if endpoint.handles(method, path)), None)
+        if endpoint is None:
+            return self._call_app(method, path, body, headers)
+        response = endpoint.respond(HttpRequest(method, path, path.partition("?")[0], headers, io.BytesIO(body)))
+        return response.status, response.body
+
+    def _call_app(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         environ: dict[str, Any] = {
             "REQUEST_METHOD": method,
             "PATH_INFO": path.partition("?")[0],
@@ -86,10 +108,10 @@ class Scenario:
             "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(body),
             "wsgi.errors": sys.stderr,
-            "CONTENT_TYPE": "application/json",
-            "CONTENT_LENGTH": str(len(body)),
+            "CONTENT_TYPE": headers["content-type"],
+            "CONTENT_LENGTH": headers["content-length"],
         }
-        environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in (headers or {}).items()}
+        environ |= {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers.items()}
         statuses: list[str] = []
 
         def start_response(status: str, _headers: object, _error: object = None) -> Callable[[bytes], object]:
@@ -97,9 +119,7 @@ class Scenario:
             return lambda _: None
 
         content = b"".join(self.app.wsgi_app(environ, start_response))
-        if not statuses[0].startswith("2"):
-            raise AssertionError(f"{method} {path}: {statuses[0]} {content!r}")
-        return json.loads(content) if content else None
+        return int(statuses[0].split()[0]), content
 
     def submit(self, name: str, **params: Any) -> UUID:
         """Submit a request through the API; return its id."""
@@ -122,7 +142,7 @@ class Scenario:
 
 
 def walk_callback(scenario: Scenario) -> None:
-    """Take a callback from the WSGI server to its committed row."""
+    """Take a callback from the web server to its committed row."""
     body = json.dumps({"results": [{"id": uuid4().hex, "state": "DELIVERED"}]}).encode()
     with scenario.recorder.journey():
         scenario.call("POST", "/callbacks/sandbox", body, dict(sign_callback(body)))
