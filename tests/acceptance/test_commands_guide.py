@@ -248,6 +248,14 @@ def test_what_remains_of_a_removed_provider_is_settled(deployment: Deployment, s
     assert "former" not in deployment.service.sh("receiver provider list")
 
 
+@follow("Callbacks have stopped")
+def test_refused_callbacks_of_a_provider_are_listed(deployment: Deployment, section: Section) -> None:
+    [callback] = deployment.send_refused_callbacks([f"sbx-{uuid4().hex}"])
+    output = section.run()
+    assert "1 refused" in output
+    assert callback in output
+
+
 @follow("A provider's secret was rotated")
 def test_refused_callbacks_are_replayed_with_the_new_secret(deployment: Deployment, section: Section) -> None:
     references = [f"sbx-{uuid4().hex}" for _ in range(2)]

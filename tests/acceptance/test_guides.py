@@ -54,7 +54,7 @@ COVERAGE = {
     (
         "docs/operations.md",
         "console",
-    ): "one signal to a process of the reader; tests/integration/test_reload.py sends it",
+    ): "tests/acceptance/test_operations_guide.py::test_commands_are_those_of_image_and_reload",
     ("docs/performance.md", "console"): "tests/acceptance/test_guides.py::test_benchmarks_of_the_guide_exist",
     ("docs/performance.md", "ini"): "settings of Postgres with which figures of the page were measured",
     ("docs/providers.md", "ini"): "tests/acceptance/test_wheel.py::test_kind_of_other_package_is_configurable",
@@ -197,13 +197,14 @@ def find_commands(text: str, program: str) -> list[list[str]]:
     ]
 
 
-def check_command(command: click.Command, arguments: Sequence[str]) -> None:
+def check_command(command: click.Command, arguments: Sequence[str], parent: click.Context | None = None) -> None:
     """Check that the commands and options in some arguments exist; placeholders and values are not checked."""
-    context = click.Context(command)
+    # A command keeps its option --help as its first context named it.
+    context = click.Context(command, parent=parent, **command.context_settings)
     if isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         subcommand = command.get_command(context, arguments[0])
         assert subcommand, arguments
-        check_command(subcommand, arguments[1:])
+        check_command(subcommand, arguments[1:], context)
     else:
         options = {
             name for parameter in command.get_params(context) for name in (*parameter.opts, *parameter.secondary_opts)

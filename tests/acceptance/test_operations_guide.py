@@ -5,7 +5,7 @@ from pathlib import Path
 
 from receiver.schemas.settings import EnvironmentSchema
 from receiver.settings import load_settings
-from tests.acceptance.guides import parse_blocks, read_guide
+from tests.acceptance.guides import ROOT, parse_blocks, read_guide
 
 GUIDE = read_guide("docs/operations.md")
 
@@ -17,6 +17,13 @@ def write_config(tmp_path: Path) -> dict[str, str]:
     path.write_text("".join(block.text for block in blocks if block.language == "toml"))
     exports = next(block.text for block in blocks if block.text.startswith("export"))
     return {"RECEIVER_CONFIG": str(path), **dict(re.findall(r"(\w+)=(\S+)", exports))}
+
+
+def test_commands_are_those_of_image_and_reload() -> None:
+    install, reload = (block.text for block in parse_blocks(GUIDE) if block.language == "console")
+    assert reload == "$ kill -HUP PID\n"  # tests/integration/test_reload.py sends the signal
+    options = install.partition(" uv sync ")[2].strip()
+    assert f"RUN uv sync {options}" in (ROOT / "Containerfile").read_text().splitlines()
 
 
 def test_variables_are_those_of_the_environment_schema() -> None:

@@ -25,7 +25,7 @@ def test_api_commands_import_no_database_driver() -> None:
 @pytest.mark.parametrize("group", [commands, provider])
 def test_listed_help_is_that_of_the_command(group: click.Command) -> None:
     assert isinstance(group, LazyGroup)
-    context = click.Context(group)
+    context = click.Context(group, **group.context_settings)
     for name, lazy_command in group.lazy_commands.items():
         command = group.get_command(context, name)
         assert command
@@ -40,7 +40,8 @@ def test_help_lists_all_commands_without_importing_them() -> None:
     )
     subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL, timeout=30)
     listed = CliRunner().invoke(commands, ["--help"]).output.partition("Commands:\n")[2]
-    assert [line.split()[0] for line in listed.splitlines()] == commands.list_commands(click.Context(commands))
+    context = click.Context(commands, **commands.context_settings)
+    assert [line.split()[0] for line in listed.splitlines()] == commands.list_commands(context)
 
 
 @pytest.mark.parametrize(
