@@ -50,6 +50,8 @@ def configure_logs(level: str, log_format: str, *, captures_stderr: bool = True)
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=number, handlers=[LibraryHandler()], force=True)
+    # yoyo logs several lines for each migration.
+    logging.getLogger("yoyo").setLevel(logging.NOTSET if _is_debug else logging.WARNING)
     logging.captureWarnings(capture=True)
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread

@@ -1,7 +1,6 @@
 """The commands that start processes: `demo`, `serve`, `web` and `worker`; and `migrate`, which must run before them."""
 
 import os
-import secrets
 import shlex
 import signal
 import sys
@@ -10,11 +9,14 @@ from contextlib import contextmanager
 from types import FrameType
 
 import click
+import structlog
 
 from receiver.cli.demo import run_demo
 from receiver.cli.errors import FAILED, report_errors
+from receiver.cli.generated_secrets import load_or_create_secret
 from receiver.cli.process_group import ProcessGroup, StopRequested, stop_on_signals
 from receiver.cli.processes import WEB, WORKER, run_process
+from receiver.cli.ready_message import print_ready, wait_until_web_answers
 from receiver.devtools.embedded import EmbeddedPostgres
 from receiver.logs import configure_logs, configure_requested_logs, is_json_requested
 from receiver.ports import PortUnavailable, check_port
@@ -23,6 +25,10 @@ from receiver.store.migrate import migrate as apply_migrations
 
 _HOST = "127.0.0.1"
 _MAX_PRINTED_URLS = 20
+_ADMIN_KEY_FILE, _SECRET_KEY_FILE = "admin_key", "secret_key"
+"""The files below `RECEIVER_HOME` of the secrets that `serve` makes."""
+
+_log = structlog.get_logger(__name__)
 
 
 @click.command()
@@ -48,7 +54,8 @@ def serve() -> None:
     """Run the whole service, for development.
 
     Runs Postgres, the migrations, web and worker in the foreground until it is stopped. Postgres is an embedded one
-    unless DATABASE_URL is set; its DATABASE_URL is printed for other commands, such as audit.
+    unless DATABASE_URL is set; its DATABASE_URL is printed for other commands, such as audit. An API key and
+    RECEIVER_SECRET_KEY are made at the first start unless they are set, and kept in RECEIVER_HOME.
     """
     configure_requested_logs(os.environ)
     with report_errors(), _exit_normally_on_signals():
@@ -56,15 +63,17 @@ def serve() -> None:
         _configure_logs(settings)
         _check_ports(settings)
         with _provide_database(settings) as dsn, ProcessGroup() as processes:
-            apply_migrations(dsn)
-            key = settings.admin_key or secrets.token_urlsafe(32)
-            secret_keys = ",".join(settings.secret_keys) or secrets.token_urlsafe(32)
+            if applied := apply_migrations(dsn):
+                _log.info("migrations.applied", count=len(applied))
+            key = settings.admin_key or load_or_create_secret(settings.home / _ADMIN_KEY_FILE)
+            secret_keys = ",".join(settings.secret_keys) or load_or_create_secret(settings.home / _SECRET_KEY_FILE)
             variables = {"DATABASE_URL": dsn, "RECEIVER_ADMIN_KEY": key, "RECEIVER_SECRET_KEY": secret_keys}
             environ = {**os.environ, **variables}
             processes.start("web", [*WEB, "--bind", f"{_HOST}:{settings.port}"], environ)
             processes.start("worker", WORKER, environ)
-            _print_urls(settings, dsn, key)
             _pass_on_hangup(processes)
+            wait_until_web_answers(_HOST, settings.port, processes)
+            _print_urls(settings, dsn, key)
             processes.watch()
 
 
@@ -155,15 +164,16 @@ def _print_urls(settings: Settings, dsn: str, key: str) -> None:
     is_text = not is_json_requested(os.environ)
     if settings.database_url is None:
         click.echo(f"DATABASE_URL={shlex.quote(dsn)}  (embedded; for `receiver audit` and others)", err=is_text)
-    click.echo(f"API: http://127.0.0.1:{settings.port}/v1", err=is_text)
-    if settings.admin_key is None:
-        click.echo(f"key: {key}  (for this run only; set RECEIVER_ADMIN_KEY to choose one)", err=is_text)
     for name in list(settings.providers)[:_MAX_PRINTED_URLS]:
         click.echo(f"callback URL of {name}: {settings.callback_url(name) or 'none'}", err=is_text)
     if len(settings.providers) > _MAX_PRINTED_URLS:
         click.echo("`receiver provider check --offline` prints the callback URLs of all accounts", err=is_text)
     if not settings.providers:
         click.echo("no provider is configured; add one to receiver.toml", err=is_text)
+    if settings.admin_key is None:
+        click.echo(f"key: {key}  (kept in {settings.home / _ADMIN_KEY_FILE})", err=is_text)
+    sign_in = "your RECEIVER_ADMIN_KEY" if settings.admin_key else "this key"
+    print_ready(f"http://{_HOST}:{settings.port}", sign_in, err=is_text)
 
 
 @contextmanager

@@ -82,6 +82,25 @@ def test_console_logs_are_text() -> None:
     assert any("KeyError" in line for line in lines)
 
 
+YOYO = """
+import logging, sys
+from receiver.logs import configure_logs
+
+configure_logs(sys.argv[1], "json")
+logging.getLogger("yoyo.migrations").info("Marking 0001_baseline applied")
+logging.getLogger("yoyo.migrations").warning("a warning")
+"""
+
+
+@pytest.mark.parametrize(
+    ("level", "messages"),
+    [("INFO", ["a warning"]), ("DEBUG", ["Marking 0001_baseline applied", "a warning"]), ("ERROR", [])],
+)
+def test_steps_of_migrations_are_logged_at_debug_only(level: str, messages: Sequence[str]) -> None:
+    result = subprocess.run([sys.executable, "-c", YOYO, level], capture_output=True, timeout=30, check=True)
+    assert [json.loads(line)["message"] for line in result.stderr.splitlines()] == messages
+
+
 FAULTS = """
 import gevent.monkey
 gevent.monkey.patch_all()

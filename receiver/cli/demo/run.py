@@ -16,6 +16,7 @@ from receiver.cli.demo.compare import Comparison, StoredState, compare
 from receiver.cli.demo.display import DemoDisplay
 from receiver.cli.demo.environment import HOLD_PROVIDER, RETRY_PROVIDER, DemoEnvironment, start_environment
 from receiver.cli.process_group import StopRequested
+from receiver.cli.ready_message import print_ready
 from receiver.domain.errors import ReceiverError
 from receiver.sandbox.scripts import build_script
 from receiver.store.connections import Connection, connect
@@ -63,7 +64,8 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
         if as_json:
             click.echo(orjson.dumps(_build_result(comparison, seconds)))
         if keep:
-            click.echo(f"API: {environment.url}/v1  key: {environment.key}  (Ctrl-C stops it)", err=True)
+            click.echo(f"key: {environment.key}", err=True)
+            print_ready(environment.url, "this key", err=True)
             with suppress(StopRequested):
                 environment.processes.watch()
     return comparison.agrees

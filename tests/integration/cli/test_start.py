@@ -1,5 +1,6 @@
 """`receiver serve` and `migrate` as real processes: they work, and leave nothing behind."""
 
+import json
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from tests.support.processes import (
     wait_for,
 )
 
+READY = "Press Ctrl-C to stop.\n"
+MIGRATIONS = len(list(Path("receiver/store/migrations").glob("*.sql")))
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks at processes through /proc")
 
 
@@ -25,9 +28,15 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 def test_serve_works_until_stopped_and_leaves_nothing(installation: Installation, number: signal.Signals) -> None:
     name = f"c-{uuid4().hex}"
     with installation.running("serve", RECEIVER_ADMIN_KEY="") as process:
-        installation.wait_until_ready(process)
+        process.wait_until(lambda: READY in process.output)
         match = re.search(r"^key: (\S+)", process.output, re.MULTILINE)
         assert match
+        assert (installation.directory / ".receiver/admin_key").read_text().strip() == match[1]
+        assert (installation.directory / ".receiver/secret_key").exists()
+        assert f"admin pages: http://127.0.0.1:{installation.port}/admin/  (sign in with this key)" in process.output
+        migrated = [json.loads(line) for line in process.output.splitlines() if "migration" in line]
+        # The tests of this module share a database, which is migrated once.
+        assert [(line["event"], line["count"]) for line in migrated] in ([], [("migrations.applied", MIGRATIONS)])
         installation = replace(installation, key=match[1])
         submit_message(installation, name)
         wait_for(lambda: installation.find_status(f"{name}-0") == "accepted")
@@ -113,7 +122,9 @@ def test_migrate_reports_an_unreachable_database(installation: Installation) -> 
 @pytest.mark.slow
 def test_serve_prints_the_dsn_of_its_database(installation: Installation) -> None:
     with installation.running("serve") as process:
-        installation.wait_until_ready(process)
+        process.wait_until(lambda: READY in process.output)
+        assert "(sign in with your RECEIVER_ADMIN_KEY)" in process.output
+        assert "key: " not in process.output
         dsn = re.search(r"^DATABASE_URL='(\S+)'", process.output, re.MULTILINE)
         assert dsn
         with installation.running("audit", DATABASE_URL=dsn[1]) as audit:
