@@ -15,7 +15,10 @@ import structlog
 from receiver.configured_providers import ConfiguredProviders, SettingsError, load_providers
 
 _MAX_LOGGED = 20
-_REMEDY = "correct the file, check it with `receiver provider check --offline`, and send SIGHUP again"
+_REMEDY = (
+    "correct the file, check it with `receiver provider check --offline`, and send SIGHUP again. A running process "
+    "does not see new environment variables: start it again, or use file:PATH instead of env:NAME"
+)
 
 _log = structlog.get_logger(__name__)
 

@@ -145,7 +145,8 @@ def _print_steps(addition: _Addition) -> None:
     click.echo(f"{addition.config}: providers.{addition.name} was added. Next:")
     missing = {variable: value for variable, value in addition.values.items() if not _is_set(variable)}
     if missing:
-        click.echo("\nSet the variables for web and worker; random values are suggestions:\n")
+        suggestions = "; random values are suggestions" if any(missing.values()) else ""
+        click.echo(f"\nSet the variables for web and worker{suggestions}:\n")
         for variable, value in missing.items():
             click.echo(f"  {variable.parameter.title}:\n    export {variable.name}={value}")
     click.echo(f"\n{addition.description.facts[REGISTRATION].replace('`', '')}\n\n  {addition.callback_url}")
@@ -154,7 +155,8 @@ def _print_steps(addition: _Addition) -> None:
     for note in addition.description.notes:
         click.echo(f"\n{note}")
     check, *others = _list_commands(addition)
-    click.echo(f"\nCheck the file and your account, then start the service again or send it SIGHUP:\n\n  {check}")
+    click.echo(f"\nCheck the file and your account:\n\n  {check}")
+    click.echo("\nThen start web and worker again, or `receiver serve`: a running process does not see new variables.")
     if others:
         click.echo("\nTry it, with a signed sample of a callback and with a request:\n")
         for command in others:

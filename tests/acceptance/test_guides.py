@@ -3,11 +3,14 @@
 Tests of single guides are in other modules; `COVERAGE` says which of them executes the code blocks of which guide.
 """
 
+import ast
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from functools import cache
+from html import unescape
+from itertools import takewhile
 from pathlib import Path
 
 import click
@@ -198,23 +201,78 @@ def find_commands(text: str, program: str) -> list[list[str]]:
 
 
 def check_command(command: click.Command, arguments: Sequence[str], parent: click.Context | None = None) -> None:
-    """Check that the commands and options in some arguments exist; placeholders and values are not checked."""
+    """Check that the commands and options in some arguments exist, and that none is missing or in excess.
+
+    Placeholders and values are not checked. A command without any arguments is only named, and none is missing.
+    """
     # A command keeps its option --help as its first context named it.
     context = click.Context(command, parent=parent, **command.context_settings)
     if isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
         subcommand = command.get_command(context, arguments[0])
         assert subcommand, arguments
         check_command(subcommand, arguments[1:], context)
-    else:
-        options = {
-            name for parameter in command.get_params(context) for name in (*parameter.opts, *parameter.secondary_opts)
-        }
-        assert {argument.partition("=")[0] for argument in arguments if argument.startswith("--")} <= options, arguments
+    elif own := list(takewhile(lambda argument: argument not in {"&", ">", "|"}, arguments)):
+        _, excess, present = command.make_parser(context).parse_args(args=own)
+        assert excess == [], arguments
+        missing = [param.name for param in command.params if param.required and param not in present]
+        assert missing == [] or "--help" in own, arguments
 
 
 @pytest.mark.parametrize("path", GUIDES)
 def test_named_commands_and_options_exist(path: str) -> None:
     for arguments in find_commands(read_guide(path), "receiver"):
+        check_command(commands, arguments)
+
+
+def find_template_commands(text: str) -> list[list[str]]:
+    """Return the arguments of each command in the code of a template, or in what its buttons copy."""
+    plain = re.sub(r"{%.*?%}", "", re.sub(r"{{.*?}}", "X", text))
+    pieces = re.findall(r"<code[^>]*>(receiver [^<]+)</code>|data-copy=\"(receiver [^\"]+)\"", plain)
+    return [shlex.split(unescape(" ".join(piece)))[1:] for piece in pieces]
+
+
+def find_source_commands(source: str) -> list[list[str]]:
+    """Return the arguments of each command that the texts and docstrings of a module name."""
+    texts = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.JoinedStr):
+            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(re.sub(r"{\w*}", "X", node.value))
+    pattern = re.compile(r"`(receiver [^`]+)`|: (receiver .+)$|^(receiver .+)$", re.MULTILINE)
+    pieces = [piece for text in texts for piece in pattern.findall(text)]
+    return [shlex.split(" ".join(piece))[1:] for piece in pieces]
+
+
+@pytest.mark.parametrize("path", find_files("receiver/**/*.html"))
+def test_commands_of_templates_exist(path: str) -> None:
+    for arguments in find_template_commands(read_guide(path)):
+        check_command(commands, arguments)
+
+
+def test_commands_of_texts_exist() -> None:
+    # The name of a connection to Postgres looks like a command.
+    paths = set(find_files("receiver/**/*.py")) - {"receiver/store/migration_lock.py"}
+    found = [arguments for path in sorted(paths) for arguments in find_source_commands(read_guide(path))]
+    assert len(found) > 100
+    for arguments in found:
+        check_command(commands, arguments)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "receiver key create NAME --scope read",
+        "receiver key create --scope read",
+        "receiver key make",
+        "receiver request submit PROVIDER --payload",
+        "receiver request submit acme render --body X",
+    ],
+)
+def test_command_that_fails_is_found(line: str) -> None:
+    [arguments] = find_template_commands(f"<code>{line}</code>")
+    assert find_source_commands(f'"""Do it.\n\nExample: {line}"""\nx = 1') == [arguments]
+    with pytest.raises((AssertionError, click.UsageError)):
         check_command(commands, arguments)
 
 

@@ -107,6 +107,9 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
         assert "providers.sandbox.accounts.bad.signature.secrets" in web.output
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 404
         assert web.call_back(build_report("ref-1")).status == 200
+        unset = base + ACCOUNT.format(name="good", secret="env:NEW_SECRET")
+        reload(web, file, unset, "The environment variable NEW_SECRET is not set.")
+        assert "does not see new environment variables: start it again, or use file:PATH" in web.output
         reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
         assert_ends_well(web)

@@ -36,6 +36,8 @@ def test_added_provider_needs_its_variables_only(tmp_path: Path) -> None:
     assert re.findall(r"^    export (\w+)=(\S*)$", output, re.MULTILINE) == [(name, "") for name in TWILIO]
     assert "The URL is sent with each request.\n\n  https://receiver.example/callbacks/twilio\n" in output
     assert "RECEIVER_PUBLIC_URL" not in output
+    assert "Set the variables for web and worker:\n" in output
+    assert "start web and worker again, or `receiver serve`: a running process does not see new variables" in output
     assert "receiver callback send twilio --reference " in output
     [check] = re.findall(r"^  receiver provider (check .+)$", output, re.MULTILINE)
     assert run_provider(tmp_path, *check.split()).exit_code == 2
@@ -112,3 +114,4 @@ def test_url_token_is_suggested_at_random(name: str, tmp_path: Path) -> None:
     document = json.loads(add(tmp_path, name, "--print", "--json", **{variable: "a-token-of-mine"}).stdout)
     assert document["callback_url"].endswith("/a-token-of-mine")
     assert "a-token-of-mine" not in str(document["variables"])
+    assert "web and worker; random values are suggestions:\n" in add(tmp_path, name).stdout

@@ -51,6 +51,12 @@ def test_invalid_key_is_named_at_its_field(web: Web) -> None:
         assert page.find_form("/admin/login").fields["key"] == ""
 
 
+def test_sign_in_says_where_a_key_comes_from(web: Web) -> None:
+    text = browse(web).open("/admin/login").text
+    assert "receiver key create or receiver serve printed, or the RECEIVER_ADMIN_KEY of the service" in text
+    assert "receiver serve prints a key at the start" in text
+
+
 def test_key_of_each_scope_signs_in(web: Web, api: Server) -> None:
     for scope in ("read", "submit", "admin"):
         page = browse(web).sign_in(create_key(api, scopes=[scope]))

@@ -38,6 +38,7 @@ def test_catalog_is_filtered_by_field_and_text(browser: Browser) -> None:
 def test_entry_shows_what_its_users_need(browser: Browser) -> None:
     page = browser.open("/admin/providers/catalog/twilio")
     assert page.title.startswith("Twilio Messages")
+    assert "start them again: a running process does not see new variables" in page.text
     for text in (
         'data-copy="https://receiver.example/callbacks/twilio"',
         'data-copy="receiver provider add twilio"',
