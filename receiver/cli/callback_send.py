@@ -162,6 +162,8 @@ def send(
             print_message("secrets are not shown: without --print they are sent")
     else:
         _report(document, _post(destination, signed), as_json=as_json)
+        if reference is not None:
+            print_message(_format_cleanup(provider, account, reference))
 
 
 def _find_provider(providers: Mapping[str, Provider], name: str, account: str | None) -> Provider:
@@ -289,6 +291,15 @@ def _report(document: Json, response: CallbackResponse, *, as_json: bool) -> Non
         print_fields({name: report[name] for name in ("provider", "account", "url", "status", "acknowledgement")})
     if not response.is_accepted:
         raise ApiError(_format_refusal(document, response))
+
+
+def _format_cleanup(provider: str, account: str | None, reference: str) -> str:
+    """Return what to do about the job of a sample that no request has."""
+    selection = [provider, reference, *(["--account", account] if account else [])]
+    return (
+        f"without a request of this reference, its job is `unmatched` and needs attention until you run "
+        f"`receiver request track {shlex.join(selection)}`"
+    )
 
 
 def _format_refusal(document: Json, response: CallbackResponse) -> str:

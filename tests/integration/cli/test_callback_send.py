@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from receiver.devtools.scratch import scratch_database
 from receiver.store.connections import Connection, connect
 from tests.support.declared_service import CONFIG, TOKEN, build_declared_table, find_status
 from tests.support.private_keys import export_private_pem
-from tests.support.processes import Web, assert_ends_well, build_provider_toml, running_web
+from tests.support.processes import ADMIN_KEY, Web, assert_ends_well, build_provider_toml, running_web
 from tests.support.signing_keys import PrivateKey, export_pem, get_ec_key, get_ed25519_key
 
 SENT_CONFIG = "".join(
@@ -118,6 +120,18 @@ def test_sample_of_other_kinds_is_accepted(sender: Sender, provider: str, status
 def test_status_is_taken_in_any_case(sender: Sender, reference: str) -> None:
     sender.ok("hub", "--reference", reference, "--status", "error")
     assert sender.find_status("hub", reference) == "failed"
+
+
+@pytest.mark.parametrize("provider", [["hub"], ["silent", "--account", "south"]])
+def test_sample_without_a_request_is_cleared_up_as_advised(sender: Sender, provider: list[str], reference: str) -> None:
+    result = sender.run(*provider, "--reference", reference, "--status", "DONE")
+    [command] = re.findall(r"needs attention until you run `receiver (.+)`\n", result.stderr)
+    query = "SELECT request_id IS NULL, status FROM jobs WHERE reference = %s"
+    assert sender.connection.execute(query, [reference]).fetchall() == [(True, "succeeded")]
+    environ = {"RECEIVER_URL": f"http://127.0.0.1:{sender.web.port}", "RECEIVER_KEY": ADMIN_KEY}
+    tracked = CliRunner(env={**dict.fromkeys(os.environ), **environ}).invoke(commands, shlex.split(command))
+    assert tracked.exit_code == 0, tracked.output
+    assert sender.connection.execute(query, [reference]).fetchall() == [(False, "succeeded")]
 
 
 def test_acknowledgement_is_reported(sender: Sender, reference: str) -> None:
