@@ -8,8 +8,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from receiver.configured_providers import SettingsError, load_variables
-from receiver.domain.suggestions import format_suggestion
 from receiver.providers.catalog.entries import CatalogEntry, list_entries, load_entry
+from receiver.providers.catalog.suggestions import format_entry_suggestion
 
 
 class EntryParameter(click.ParamType[CatalogEntry]):
@@ -25,7 +25,7 @@ class EntryParameter(click.ParamType[CatalogEntry]):
         try:
             return load_entry(value)
         except LookupError:
-            suggestion = format_suggestion(value, list_entries()) or " `receiver provider catalog` lists all."
+            suggestion = format_entry_suggestion(value) or " `receiver provider catalog` lists all."
             self.fail(f"The catalog has no provider {value}.{suggestion}", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -40,7 +40,7 @@ def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
         click.echo(orjson.dumps({"providers": reports}, option=orjson.OPT_INDENT_2))
     else:
         for report in reports:
-            _print_report(report)
+            _print_report(report, offline=offline)
     sys.exit(0 if all(report["ok"] for report in reports) else FAILED)
 
 
@@ -63,7 +63,7 @@ def _check_provider(settings: Settings, provider: Provider, *, offline: bool) ->
     }
 
 
-def _print_report(report: dict[str, object]) -> None:
+def _print_report(report: dict[str, object], *, offline: bool) -> None:
     click.echo(f"{report['name']}: {'ok' if report['ok'] else 'the account check failed'}")
     if report["callback_url"]:
         click.echo(f"  register this URL: {report['callback_url']}")
@@ -82,6 +82,9 @@ def _print_report(report: dict[str, object]) -> None:
     account = report["account"]
     for message in account.values() if isinstance(account, dict) else ():
         click.echo(f"  {message}")
+    if not account:
+        reason = "--offline" if offline else "the provider has no endpoint that tells whether it works"
+        click.echo(f"  our account: not tested ({reason})")
 
 
 def _format_flag(flag: object) -> str:

@@ -16,10 +16,10 @@ from marshmallow import Schema, ValidationError
 
 from receiver.domain.egress import Egress
 from receiver.domain.sending import RetryRules
-from receiver.domain.suggestions import format_suggestion
 from receiver.providers.base import Provider, SendPolicy, canonical_origin
 from receiver.providers.catalog.entries import CatalogEntry, list_entries, load_entry
 from receiver.providers.catalog.samples import CatalogSamples
+from receiver.providers.catalog.suggestions import format_entry_suggestion
 from receiver.providers.cecula.provider import build_cecula, build_cecula_legacy, build_cecula_sync
 from receiver.providers.declared.provider import build_declared
 from receiver.providers.sandbox import build_sandbox
@@ -55,7 +55,7 @@ def build_provider(name: str, table: Mapping[str, Any]) -> Provider:
     if kind in entries:
         return _build_from_catalog(name, load_entry(str(kind)), table)
     if not isinstance(kind, str) or kind not in kinds:
-        suggestion = format_suggestion(str(kind), [*kinds, *entries])
+        suggestion = format_entry_suggestion(str(kind), kinds)
         message = f"Must be one of: {', '.join(kinds)}, or a provider of `receiver provider catalog`.{suggestion}"
         raise ValidationError({"kind": [message]})
     return _build_from_kind(name, kinds[kind], table)

@@ -331,7 +331,14 @@ def test_unknown_kind_is_refused_whatever_its_type(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "suggestion"), [("twillio", "twilio"), ("Replicate", "replicate"), ("cecla", "cecula")]
+    ("kind", "suggestion"),
+    [
+        ("twillio", "twilio"),
+        ("Replicate", "replicate"),
+        ("cecla", "cecula"),
+        ("paystack-transfers", "paystack"),
+        ("stripe", "stripe-payments, stripe-payouts or stripe-refunds"),
+    ],
 )
 def test_misspelt_kind_is_suggested(kind: str, suggestion: str) -> None:
     [fault] = faults(f'[providers.acme]\nkind = "{kind}"')

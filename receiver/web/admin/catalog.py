@@ -5,7 +5,6 @@ import time
 from flask import render_template, request
 
 from receiver.domain.jobs import JobStatus
-from receiver.domain.suggestions import format_suggestion
 from receiver.providers.catalog.configuration import build_toml
 from receiver.providers.catalog.description import (
     FIELD_TITLES,
@@ -15,6 +14,7 @@ from receiver.providers.catalog.description import (
 )
 from receiver.providers.catalog.entries import list_entries, load_entry
 from receiver.providers.catalog.facts import URL_FACTS, format_verified
+from receiver.providers.catalog.suggestions import format_entry_suggestion
 from receiver.web.admin.blueprint import admin
 from receiver.web.context import current_context
 from receiver.web.problems import ProblemError, ProblemType
@@ -43,7 +43,7 @@ def show_catalog_entry(name: str) -> str:
     try:
         entry = load_entry(name)
     except LookupError:
-        suggestion = format_suggestion(name, list_entries())
+        suggestion = format_entry_suggestion(name)
         raise ProblemError(ProblemType.NOT_FOUND, f"The catalog has no provider {name}.{suggestion}") from None
     return render_template(
         "catalog_entry.html",

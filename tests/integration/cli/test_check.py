@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from receiver.cli.main import commands
 from tests.support.declared_service import CONFIG, TOKEN
 from tests.support.oauth_provider import CLIENT_SECRET, oauth_provider
-from tests.support.processes import RECEIVER
+from tests.support.processes import RECEIVER, build_provider_toml
 from tests.support.provider import Reply, listening
 from tests.support.tls import write_certificate
 
@@ -116,6 +116,7 @@ def test_check_requests_an_access_token(tmp_path: Path) -> None:
     with oauth_provider() as provider:
         result = run_check(tmp_path, provider.build_toml())
         assert "  access token: issued, expires in 3599 s" in result.stdout
+        assert "not tested" not in result.stdout
         provider.token_replies = [Reply(400, b'{"error": "invalid_client"}')]
         failed_result = run_check(tmp_path, provider.build_toml())
     assert "access token: the token endpoint responded with 400: invalid_client" in failed_result.stdout
@@ -127,6 +128,13 @@ def test_offline_check_validates_settings_only(tmp_path: Path) -> None:
     result = run_check(tmp_path, CECULA.format(url="http://127.0.0.1:9"), "--offline")
     assert result.exit_code == 0
     assert "register this URL: http://127.0.0.1:8000/callbacks/cecula/an-unguessable-token" in result.stdout
+    assert "  our account: not tested (--offline)\n" in result.stdout
+
+
+def test_account_that_cannot_be_tested_is_named(tmp_path: Path) -> None:
+    result = run_check(tmp_path, build_provider_toml())
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "  our account: not tested (the provider has no endpoint that tells whether it works)\n" in result.stdout
 
 
 def test_check_shows_proxy_and_certificates(tmp_path: Path) -> None:
