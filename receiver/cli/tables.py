@@ -67,7 +67,8 @@ def _format_key_providers(key: Json) -> str:
     return "all" if key["providers"] is None else ", ".join(key["providers"])
 
 
-def _format_provider_status(event: Json) -> str:
+def format_provider_status(event: Json) -> str:
+    """Return the provider's own status of an event, with its code."""
     return " / ".join(filter(None, (event["provider_status"], event["code"])))
 
 
@@ -112,7 +113,7 @@ EVENTS = (
     Column("source", "source", 8),
     Column("status", "status", status=StatusKind.JOB),
     Column("effect", "effect", 9, status=StatusKind.EFFECT),
-    Column("provider status", _format_provider_status, 7),
+    Column("provider status", format_provider_status, 7),
     Column("detail", "detail", 6, prose=True),
     Column("actor", "actor", 5),
 )
@@ -120,7 +121,7 @@ EVENTS_OF_CALLBACK = (
     Column("position", "position", 5),
     Column("job", "job_id"),
     Column("status", "status", status=StatusKind.JOB),
-    Column("provider status", _format_provider_status, 8),
+    Column("provider status", format_provider_status, 8),
     Column("reference", "reference", 7),
     Column("detail", "detail", 6, prose=True),
 )

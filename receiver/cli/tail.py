@@ -13,7 +13,7 @@ from receiver.cli.formats import Json, format_time_ms
 from receiver.cli.messages import print_message
 from receiver.cli.output import print_json
 from receiver.cli.table_printer import TablePrinter
-from receiver.cli.tables import format_provider
+from receiver.cli.tables import format_errors, format_provider, format_provider_status
 from receiver.cli.terminal import wide_option
 from receiver.cli.unknown_names import report_unknown_names
 from receiver.domain.status_symbols import StatusKind
@@ -25,7 +25,8 @@ _MIN_RETRY_INTERVAL_S, _MAX_RETRY_INTERVAL_S = 0.5, 5.0
 
 
 def _format_note(change: Json) -> str:
-    parts = (change["operation"], change["source"], change["code"], change["detail"])
+    status = format_provider_status(change)
+    parts = (change["operation"], change["source"], status, change["detail"], format_errors(change))
     return ", ".join(part for part in parts if part)
 
 

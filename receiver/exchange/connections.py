@@ -211,8 +211,9 @@ class Connector:
             with gevent.Timeout(self._connect_timeout, TimeoutError("timed out")):
                 connected = self._open(time.monotonic() + self._connect_timeout)
         except Exception as error:  # of any kind, such as those of name resolution and TLS
-            place = f" through the proxy {self._proxy}" if self._proxy else ""
-            raise NotConnected(f"cannot connect{place}: {error}") from error
+            way = f" through the proxy {self._proxy}" if self._proxy else ""
+            server = format_authority(self._host, self._port)
+            raise NotConnected(f"cannot connect to {server}{way}: {error}") from error
         connected.settimeout(None)
         return HttpConnection(connected)
 

@@ -6,7 +6,7 @@ without savepoints, as all of the service are: snapshots do not list the ids tha
 """
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -43,7 +43,8 @@ class Change:
         client: the client of the request, if there is one.
         id: the id of the request, callback or job.
         status: the status that the request now has, the verdict of the callback, or the status that the event reports.
-        source, code, detail: of the event.
+        source, provider_status, code, detail: of the event.
+        errors: of the callback, why it was refused or is invalid.
         job_status: the status that the job has.
     """
 
@@ -60,8 +61,10 @@ class Change:
     status: str | None
     source: str | None
     operation: str | None
+    provider_status: str | None
     code: str | None
     detail: str | None
+    errors: Mapping[str, Any] | None
     job_status: str | None
 
     def is_after(self, cursor: TailCursor) -> bool:

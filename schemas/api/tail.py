@@ -67,8 +67,13 @@ class ChangeSchema(Schema):
         },
     )
     source = fields.String(allow_none=True, metadata={"description": "where the event of the job comes from"})
+    provider_status = fields.String(allow_none=True, metadata={"description": "the status as the provider writes it"})
     code = fields.String(allow_none=True, metadata={"description": "the provider's code"})
     detail = fields.String(allow_none=True, metadata={"description": "further details"})
+    errors = fields.Dict(
+        allow_none=True,
+        metadata={"description": "fields → messages of a callback: why it was refused, or what could not be read"},
+    )
     job_status = fields.String(
         allow_none=True, metadata={"description": "the status that the job has; it may differ from that of the event"}
     )

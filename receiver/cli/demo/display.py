@@ -52,7 +52,9 @@ class DemoDisplay:
         for (subject, behavior), (agreeing, total) in sorted(comparison.rows.items(), reverse=True):
             style = "" if agreeing == total else "bold red"
             table.add_row(subject, behavior.replace("_", " "), str(total), str(agreeing), style=style)
-        table.add_row("forged", "wrong key, changed body, stale", str(comparison.forged), "", end_section=True)
+        refused = comparison.forged - comparison.forged_accepted
+        style = "bold red" if comparison.forged_accepted else ""
+        table.add_row("forged", "wrong key, changed body, stale", str(comparison.forged), str(refused), style=style)
         self._console.print(table)
         for line in comparison.mismatches[:_MAX_MISMATCHES]:
             self._console.print(f"[red]✗[/red] {line}", highlight=False)
@@ -64,6 +66,8 @@ class DemoDisplay:
             f"{len(comparison.mismatches)} mismatches, {seconds:.1f} s",
             highlight=False,
         )
+        if comparison.agrees and comparison.by_status.get("unresolved"):
+            self._console.print("  unresolved as intended: the sandbox never reports how these jobs ended")
 
 
 def _build_progress_table(requests: int, counts: Mapping[tuple[str, str], int], pending: int) -> Table:

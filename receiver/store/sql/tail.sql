@@ -43,8 +43,8 @@ ended_requests AS (
 SELECT 'request' AS kind, change.at, change.at AS started_at, NULL::bigint AS xid, request.provider, request.client,
     change.id, change.id AS request_id, NULL::uuid AS callback_id, NULL::text AS reference,
     CASE WHEN is_end THEN request.status WHEN request.operation = 'job.track' THEN 'accepted' ELSE 'queued' END AS status,
-    NULL::text AS source, request.operation,
-    NULL::text AS code, CASE WHEN is_end THEN request.detail END AS detail, NULL::text AS job_status
+    NULL::text AS source, request.operation, NULL::text AS provider_status,
+    NULL::text AS code, CASE WHEN is_end THEN request.detail END AS detail, NULL::jsonb AS errors, NULL::text AS job_status
 FROM (
     SELECT id, at, false AS is_end FROM submitted_requests
     UNION
@@ -63,11 +63,11 @@ FROM (
 SELECT 'callback' AS kind, callback.received_at AS at, NULL::timestamptz AS started_at, callback.xid,
     callback.provider, NULL::text AS client, callback.id, NULL::uuid AS request_id, callback.id AS callback_id,
     NULL::text AS reference, callback.verdict AS status, NULL::text AS source, NULL::text AS operation,
-    NULL::text AS code, NULL::text AS detail, NULL::text AS job_status
+    NULL::text AS provider_status, NULL::text AS code, NULL::text AS detail, callback.errors, NULL::text AS job_status
 FROM providers_with_callbacks AS source
 CROSS JOIN unnest(%(verdicts)s::text[]) AS candidate(verdict)
 CROSS JOIN LATERAL (
-    SELECT id, provider, verdict, received_at, xmin::text::bigint AS xid FROM callbacks
+    SELECT id, provider, verdict, received_at, errors, xmin::text::bigint AS xid FROM callbacks
     WHERE provider = source.provider AND callbacks.verdict = candidate.verdict AND received_at >= %(received_from)s
         AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[])
             OR octet_length(body) > %(min_bytes)s OR headers ? 'content-encoding')
@@ -75,7 +75,7 @@ CROSS JOIN LATERAL (
 ) AS callback
 UNION ALL
 SELECT 'callback', received_at, NULL, xmin::text::bigint, provider, NULL, id, NULL, id, NULL, verdict, NULL, NULL, NULL,
-    NULL, NULL
+    NULL, NULL, errors, NULL
 FROM callbacks WHERE id = ANY(%(replayed)s::uuid[]) AND received_at < %(received_from)s
 ORDER BY at DESC LIMIT %(limit)s
 
@@ -85,13 +85,16 @@ ORDER BY at DESC LIMIT %(limit)s
 -- OFFSET 0: each job and request is looked up, also if the planner expects many events.
 SELECT 'job' AS kind, event.received_at AS at, NULL::timestamptz AS started_at, event.xid, job.provider, request.client,
     event.job_id AS id, job.request_id, event.callback_id, job.reference, event.status, event.source,
-    NULL::text AS operation, event.code, event.detail, job.status AS job_status
+    NULL::text AS operation, event.provider_status, event.code, event.detail, NULL::jsonb AS errors,
+    job.status AS job_status
 FROM (
-    SELECT job_id, received_at, xmin::text::bigint AS xid, callback_id, status, source, code, detail FROM events
+    SELECT job_id, received_at, xmin::text::bigint AS xid, callback_id, status, source, provider_status, code,
+        detail FROM events
     WHERE callback_id IS NULL AND received_at >= %(received_from)s
         AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[]))
     UNION ALL
-    SELECT job_id, received_at, xmin::text::bigint, callback_id, status, source, code, detail FROM events
+    SELECT job_id, received_at, xmin::text::bigint, callback_id, status, source, provider_status, code,
+        detail FROM events
     WHERE callback_id = ANY(%(callback_ids)s::uuid[])
         AND (age(xmin) <= age(%(next_xid)s::xid) OR xmin = ANY(%(running)s::xid[]))
     ORDER BY received_at DESC LIMIT %(limit)s

@@ -78,7 +78,7 @@ def build_document(
         spec.components.header(name, dict(header))
     for status in COMMON_PROBLEMS:
         spec.components.response(PROBLEM_RESPONSES[status].name, describe_common_problem(status))
-    all_operations = list(operations)
+    all_operations = sorted(operations, key=_get_reading_position)
     examples = build_examples(settings.providers)
     for operation in all_operations:
         described = _describe_operation(operation, examples[operation.name], plugin, settings, all_operations)
@@ -104,6 +104,15 @@ def build_document(
     return resolved
 
 
+def _get_reading_position(operation: ApiOperation) -> tuple[int, bool]:
+    """Return where to describe an operation: in the order of the tags, those for many objects last."""
+    return list(TAGS).index(_get_tag(operation)), operation.path.endswith("/bulk")
+
+
+def _get_tag(operation: ApiOperation) -> str:
+    return operation.path.split("/")[2]
+
+
 def openapi_path(operation: ApiOperation) -> str:
     """Return an operation's path as OpenAPI writes it."""
     return _VARIABLE.sub(r"{\2}", operation.path)
@@ -119,7 +128,7 @@ def _describe_operation(
     scope = operation.scope.value
     description: dict[str, Any] = {
         "operationId": operation.name,
-        "tags": [operation.path.split("/")[2]],
+        "tags": [_get_tag(operation)],
         "summary": operation.summary,
         "description": f"{operation.description}\n\n{_describe_scope(operation)}".strip(),
         "x-scope": scope,

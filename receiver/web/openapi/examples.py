@@ -403,7 +403,7 @@ def _build_key_examples() -> Mapping[str, Example]:
 
 
 def _build_tail_examples(name: str) -> Mapping[str, Example]:
-    optional = ("callback_id", "operation", "code", "detail")
+    optional = ("callback_id", "operation", "code", "detail", "errors")
     change = {
         "kind": "job",
         "at": _NOON.format(2),
@@ -414,6 +414,7 @@ def _build_tail_examples(name: str) -> Mapping[str, Example]:
         "reference": "ref-1",
         "status": "accepted",
         "source": "response",
+        "provider_status": "ACK",
         "job_status": "accepted",
         **dict.fromkeys(optional),
     }

@@ -146,7 +146,9 @@ def test_check_shows_proxy_and_certificates(tmp_path: Path) -> None:
     assert f"  proxy: http://127.0.0.1:9\n  ca_file: {certificate}\n" in result.stdout
     [cecula] = json.loads(run_check(tmp_path, config, "--json", **environ).stdout)["providers"]
     assert (cecula["proxy"], cecula["tls"]) == ("http://127.0.0.1:9", {"ca_file": str(certificate)})
-    assert "cannot connect through the proxy http://127.0.0.1:9" in cecula["account"]["balance"]
+    assert (
+        "cannot connect to app.cecula.example:443 through the proxy http://127.0.0.1:9" in cecula["account"]["balance"]
+    )
     assert "hunter2" not in str(cecula)
 
 

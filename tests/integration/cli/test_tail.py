@@ -26,10 +26,14 @@ CHANGE = {
     "reference": None,
     "status": "queued",
     "source": None,
+    "provider_status": None,
     "code": None,
     "detail": None,
+    "errors": None,
     "job_status": None,
 }
+REFUSED = {**CHANGE, "kind": "callback", "operation": None, "status": "refused", "errors": {"timestamp": ["Too old."]}}
+REPORTED = {**CHANGE, "kind": "job", "operation": None, "status": "failed", "source": "poll", "provider_status": "ERR"}
 
 
 @contextmanager
@@ -70,19 +74,22 @@ def test_tail_prints_changes_until_it_is_interrupted(service: Service, name: str
     kinds = [(change["kind"], change["status"]) for change in changes]
     assert {("request", "queued"), ("job", "accepted"), ("callback", "accepted"), ("job", "succeeded")} <= set(kinds)
     assert {change["reference"] for change in changes if change["id"] == job} == {f"{name}-0"}
+    assert changes[-1]["provider_status"] == "DELIVERED"
 
 
 def test_tail_continues_after_an_outage(stub: Provider) -> None:
     request = str(uuid4())
     name = f"tail?kind=request&provider=acme&reference=r&request_id={request}"
     empty: dict[str, object] = {"items": [], "cursor": CURSOR, "has_gap": False}
-    found = build_reply(empty | {"items": [CHANGE], "has_gap": True})
+    found = build_reply(empty | {"items": [CHANGE, REFUSED, REPORTED], "has_gap": True})
     stub.script(name, build_reply(empty))
     stub.script(f"{name}&cursor={CURSOR}", build_problem(503), found, build_reply(empty))
     options = ("--kind", "request", "--provider", "acme", "--reference", "r", "--request", request)
     with following(stub.url, *options) as process:
         assert read_line(process).split() == ["time", "kind", "status", "provider", "id", "reference", "note"]
         assert read_line(process).split()[1:] == ["request", "queued", "acme", CHANGE["id"], "send"]
+        assert read_line(process).split()[2:] == ["refused", "acme", CHANGE["id"], "timestamp:", "Too", "old."]
+        assert read_line(process).split()[2:] == ["failed", "acme", CHANGE["id"], "poll,", "ERR"]
         messages = interrupt(process)
     for expected in ("still following: ", "connected again", "some are left out here"):
         assert expected in messages

@@ -133,4 +133,5 @@ def test_unresolvable_name_counts_as_not_sent() -> None:
         outcome = client.exchange(POST)
         assert isinstance(outcome, NoResponse)
         assert not outcome.sent
+        assert outcome.error.startswith("cannot connect to nowhere.invalid:80: ")
     client.close()

@@ -109,7 +109,7 @@ def test_tunnel_that_is_refused_was_not_sent(proxy: ForwardProxy, status_line: s
     proxy.refusal = f"HTTP/1.1 {status_line}\r\ncontent-length: 0\r\n\r\n".encode()
     outcome = exchange(f"https://{HOST}", build_egress(proxy))
     assert outcome == NoResponse(
-        f"cannot connect through the proxy http://127.0.0.1:{proxy.port}: the proxy refused to connect: "
+        f"cannot connect to {HOST}:443 through the proxy http://127.0.0.1:{proxy.port}: the proxy refused to connect: "
         f"HTTP/1.1 {status_line}",
         sent=False,
     )
@@ -129,7 +129,8 @@ def test_proxy_that_cannot_be_reached_was_not_sent_to(scheme: str) -> None:
     outcome = exchange(f"{scheme}://{HOST}", egress)
     assert isinstance(outcome, NoResponse)
     assert not outcome.sent
-    assert outcome.error.startswith(f"cannot connect through the proxy http://127.0.0.1:{port}: ")
+    server = f"{HOST}:{443 if scheme == 'https' else 80}"
+    assert outcome.error.startswith(f"cannot connect to {server} through the proxy http://127.0.0.1:{port}: ")
     assert "hunter2" not in outcome.error
 
 

@@ -315,7 +315,8 @@ def test_tls_error_is_stored_and_retried(client: Client, scene: Scene) -> None:
     [notification] = wait_for(
         lambda: [sent for sent in find_notification_requests(scene.connection, request) if sent.detail]
     )
-    assert "cannot connect: [SSL" in notification.detail
+    server = url.removeprefix("https://").partition("/")[0]
+    assert f"cannot connect to {server}: [SSL" in notification.detail
     scene.connection.execute("DELETE FROM requests WHERE id = %s", [notification.id])
 
 

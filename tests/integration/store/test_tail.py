@@ -95,6 +95,14 @@ def test_changes_are_returned_once(connection: Connection, tail: Tail) -> None:
     assert tail.read() == []
 
 
+def test_change_says_what_the_provider_reported(connection: Connection, tail: Tail, database: Database) -> None:
+    call_back(connection, build_report("ref-1", "SENT"))
+    invalid = call_back(connection, b"no JSON")
+    changes = read_changes(database, [tail.cursor]).items
+    assert {change.provider_status for change in changes} == {"SENT", None}
+    assert {change.id for change in changes if change.errors} == {invalid}
+
+
 def test_end_of_a_request_is_a_change(connection: Connection, tail: Tail) -> None:
     submit(connection)
     tail.read()

@@ -1,5 +1,7 @@
 """The output of the demo on stderr: its steps, and the comparison at the end."""
 
+from dataclasses import replace
+
 import pytest
 
 from receiver.cli.demo.compare import Comparison
@@ -33,12 +35,23 @@ def test_result_has_a_row_for_each_behavior(capsys: pytest.CaptureFixture[str]) 
     output = print_result(capsys, AGREEING)
     assert "request │ 202 │ 2 │ 2" in output
     assert "job │ out of order │ 3 │ 3" in output
+    assert "forged │ wrong key, changed body, stale │ 4 │ 4" in output
+    output = print_result(capsys, replace(AGREEING, forged_accepted=1))
+    assert "forged │ wrong key, changed body, stale │ 4 │ 3" in output
 
 
 def test_summary_of_agreement_has_a_check_mark(capsys: pytest.CaptureFixture[str]) -> None:
     assert print_result(capsys, AGREEING).endswith(
         "✓ 2 requests, 3 jobs (1 failed, 2 succeeded), 0 of 4 forged callbacks accepted, 0 mismatches, 12.3 s"
     )
+
+
+def test_unresolved_jobs_are_explained_if_they_are_intended(capsys: pytest.CaptureFixture[str]) -> None:
+    explanation = "unresolved as intended: the sandbox never reports how these jobs ended"
+    assert explanation not in print_result(capsys, AGREEING)
+    unresolved = replace(AGREEING, by_status={"unresolved": 3})
+    assert print_result(capsys, unresolved).endswith(explanation)
+    assert explanation not in print_result(capsys, replace(unresolved, mismatches=["job r-1 differs"]))
 
 
 def test_only_first_mismatches_are_printed(capsys: pytest.CaptureFixture[str]) -> None:

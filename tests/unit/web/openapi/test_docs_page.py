@@ -67,6 +67,13 @@ def test_page_shows_every_operation(page: PageParser) -> None:
     assert text.count("Requires a key with the scope") == len(api.operations)
 
 
+def test_page_begins_with_the_submission_of_a_request(page: PageParser) -> None:
+    names = {operation["operationId"] for _, operation in iterate_operations(DOCUMENT)}
+    shown = [each for each in page.ids if each in names]
+    assert shown[:4] == ["submit_request", "browse_requests", "submit_batch", "show_request"]
+    assert shown.index("act_on_requests") + 1 == shown.index("track_job")
+
+
 def test_page_loads_nothing_and_needs_no_script(page: PageParser) -> None:
     assert page.loads == []
     assert not {"script", "link", "img", "iframe", "object", "embed", "form", "base"} & set(page.tags)
