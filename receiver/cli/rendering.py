@@ -6,12 +6,10 @@ from receiver.cli.formats import Json
 from receiver.cli.output import build_status_field, build_time_field, print_fields, print_section, print_text
 from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
 from receiver.domain.status_symbols import StatusKind
+from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
 
 _MAX_BODY_CHARS = 2_000
 _REQUEST_STATUS_ADVICE = {
-    "unknown": "It was sent, but no response arrived: the provider may have acted on it, and could act twice if it is "
-    "sent again. Look it up at the provider. If it did not arrive: `receiver request retry ID`. If it did: `receiver "
-    "request resolve ID --status accepted --reference REFERENCE --reason TEXT`, or another status.",
     "rejected": "The provider rejected it permanently. Fix what `detail` names, then `receiver request retry ID`.",
     "failed": "Its attempts are used up, or its deadline passed. `receiver request retry ID` sends it again.",
     "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it after all.",
@@ -52,7 +50,10 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
             "erased": build_time_field(document.get("erased_at")),
         }
     )
-    if document["status"] in _REQUEST_STATUS_ADVICE:
+    if document["status"] == "unknown":
+        explanation = _explain_unknown(document)
+        print_text(f"\n{explanation.reason} {explanation.remedy}")
+    elif document["status"] in _REQUEST_STATUS_ADVICE:
         click.echo(f"\n{_REQUEST_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
     print_section("attempts", ATTEMPTS, document.get("attempts", ()))
     if with_response:
@@ -96,6 +97,11 @@ def print_job(document: Json) -> None:
     ):
         if advice:
             click.echo(f"\n{advice.replace('ID', document['id'])}")
+
+
+def _explain_unknown(document: Json) -> UnknownExplanation:
+    attempts = document.get("attempts", ())
+    return explain_unknown(document["id"], document["detail"], attempts[-1]["response_status"] if attempts else None)
 
 
 def _print_last_response(document: Json) -> None:

@@ -31,6 +31,13 @@ from receiver.domain.sending import (
 
 LAST_RETRY_BEFORE_DEADLINE_S = 2.0
 """Seconds before its deadline at which a request is sent for the last time if its next attempt would be later."""
+NO_RESPONSE = "no response: "
+WORKER_LOST = "the worker was lost during the attempt"
+DUPLICATE_OF_UNKNOWN = "an earlier attempt was accepted under an unknown reference"
+ACCEPTED_WITHOUT = "accepted, but "
+NO_CODE = "neither accepted nor rejected"
+UNREADABLE_CODES = (ItemStatus.UNKNOWN.value, NO_CODE, "no code")
+"""Parts of details, by which `receiver.domain.unknown_explanations` knows why a request is unknown."""
 
 
 @record(frozen=True, slots=True)
@@ -63,12 +70,12 @@ class RetryDecider:
                 pause=outcome.refusal,
             )
         if outcome.sent:
-            return self._decide_ambiguous(f"no response: {outcome.error}")
+            return self._decide_ambiguous(f"{NO_RESPONSE}{outcome.error}")
         return self._retry(f"not sent: {outcome.error}")
 
     def on_worker_lost(self) -> Decision:
         """Decide about an attempt whose worker died during it: the request may or may not have been sent."""
-        return self._decide_ambiguous("the worker was lost during the attempt")
+        return self._decide_ambiguous(WORKER_LOST)
 
     def _decide_by_response(self, response: Response, parsed: ParsedResponse) -> Decision:
         rule = find_status_rule(response.status, self.retry_rules.status_codes)
@@ -139,9 +146,7 @@ class RetryDecider:
         # An earlier attempt without a response was accepted after all: this duplicate is ours.
         if any(item.reference for item in parsed.items):
             return decide_by_items(tuple(_accept_duplicate(item) for item in parsed.items))
-        return Decision(
-            RequestStatus.UNKNOWN, detail=f"an earlier attempt was accepted under an unknown reference; {detail}"
-        )
+        return Decision(RequestStatus.UNKNOWN, detail=f"{DUPLICATE_OF_UNKNOWN}; {detail}")
 
     def _decide_by_body(self, response: Response, parsed: ParsedResponse, detail: str, wait: float) -> Decision:
         if not parsed.items:
@@ -227,9 +232,9 @@ def _summarize(items: Iterable[ResponseItem]) -> str | None:
             continue
         meaning = item.item_status.value
         if item.item_status is ItemStatus.ACCEPTED:
-            meaning = f"accepted, but {item.problem or 'without a reference'}"
+            meaning = f"{ACCEPTED_WITHOUT}{item.problem or 'without a reference'}"
         elif item.item_status is ItemStatus.UNKNOWN and not item.code:
-            meaning = item.problem or "neither accepted nor rejected"
+            meaning = item.problem or NO_CODE
         text = ", ".join(filter(None, [meaning, item.code, item.detail]))
         counts[text] = counts.get(text, 0) + 1
     return "; ".join(f"{count} × {text}" for text, count in counts.items()) or None

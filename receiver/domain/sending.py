@@ -24,6 +24,14 @@ RETRY_UNSENT_AFTER_S = 0.25
 """Seconds until an exchange that could not begin is tried again."""
 REFERENCE_CONFLICT_DETAIL = "the provider responded with the reference of job"
 """The beginning of a request's detail if the job in its response belongs to another request."""
+RESTORED_DETAIL = "restored from a backup: may have been sent after it was taken"
+"""The beginning of a request's detail if it may have been sent without a record in a restored database."""
+CANCELLED_AMBIGUOUS_DETAIL = "cancelled, but the provider may have acted on an earlier attempt"
+"""The beginning of a request's detail if it was cancelled too late to be certain; see `cancel_requests` in SQL."""
+UNSTORABLE_RESPONSE_DETAIL = "the response cannot be stored"
+"""The beginning of a request's detail if Postgres does not take the response."""
+LOOKUP_SCHEDULED_DETAIL = "a lookup is scheduled"
+"""The end of an unknown request's detail while it is looked up at the provider; see `record_outcomes` in SQL."""
 
 
 class RequestStatus(StrEnum):

@@ -10,12 +10,11 @@ what happened since, is not changed.
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from receiver.domain.sending import RESTORED_DETAIL
 from receiver.providers.base import Provider, find_lookup_delays
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.database import Database
 from receiver.store.recover import RecoveredCounts, Recovery, find_recoverable_requests, recover_requests
-
-RESTORED_DETAIL = "restored from a backup: may have been sent after it was taken"
 
 _ACTOR = "receiver recover"
 _BATCH_SIZE = 500

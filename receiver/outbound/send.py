@@ -11,7 +11,15 @@ from uuid import UUID, uuid4
 import structlog
 
 from receiver.domain.jobs import EventSource
-from receiver.domain.sending import Attempt, Decision, NoResponse, ParsedResponse, RequestStatus, Response
+from receiver.domain.sending import (
+    UNSTORABLE_RESPONSE_DETAIL,
+    Attempt,
+    Decision,
+    NoResponse,
+    ParsedResponse,
+    RequestStatus,
+    Response,
+)
 from receiver.domain.tracing import TRACEPARENT, build_child, derive_span_id
 from receiver.exchange.channels import Channel
 from receiver.exchange.loop import ExchangeTask
@@ -178,7 +186,7 @@ def _redact_response(provider: Provider, response: Response) -> Response:
 
 def _build_unstorable_result(exchange: CompletedExchange[Attempt], error: str) -> ExchangeResult[AttemptOutcome]:
     """Return the result of an attempt whose response cannot be stored: its request is unknown."""
-    detail = f"the response cannot be stored: {error}"
+    detail = f"{UNSTORABLE_RESPONSE_DETAIL}: {error}"
     decision = Decision(RequestStatus.UNKNOWN, detail=detail, ambiguous=True)
     return ExchangeResult(
         AttemptOutcome(exchange.work, NoResponse(detail, sent=True), decision, exchange.provider.first_lookup_after)

@@ -46,8 +46,8 @@ _FINISHED = (RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAIL
 _RESOLUTIONS = (RequestStatus.ACCEPTED, *_FINISHED)
 _STATUS = (
     "`queued`; `sending`; `accepted`: the provider accepted it, see its jobs; `completed`: the response itself was "
-    "final; `rejected`: the provider refused it for good; `failed`: attempts or deadline used up; `unknown`: sent "
-    "without a response, and sending it again could repeat its effect; `cancelled`"
+    "final; `rejected`: the provider refused it for good; `failed`: attempts or deadline used up; `unknown`: sent, "
+    "but there is no response or none that settles it, and sending it again could repeat its effect; `cancelled`"
 )
 
 

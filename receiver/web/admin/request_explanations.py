@@ -8,8 +8,10 @@ from typing import Any
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.sending import RequestStatus
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
+from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
 
 MAY_ACT_TWICE = "The provider may act twice: it may have acted on an earlier attempt."
+WILL_ACT_TWICE = "The provider would act twice: it accepted an earlier attempt. Resolve the request instead."
 RESOLUTIONS: Mapping[RequestStatus, str] = {
     RequestStatus.ACCEPTED: "the provider accepted it; its jobs are tracked from now on",
     RequestStatus.COMPLETED: "the provider did it, and there is nothing to wait for",
@@ -61,9 +63,20 @@ def explain_request(request: Mapping[str, Any]) -> str:
         case RequestStatus.FAILED:
             return f"It was given up{_reason(request)}."
         case RequestStatus.UNKNOWN:
-            return f"It was sent, but nobody knows whether the provider acted on it{_reason(request)}."
+            return explain_unknown_request(request).reason
         case RequestStatus.CANCELLED:
             return f"It was cancelled before the provider could act on it{_reason(request)}."
+
+
+def explain_unknown_request(request: Mapping[str, Any]) -> UnknownExplanation:
+    """Return why a request of status `unknown` has it, and what to do about it.
+
+    Args:
+        request: the request as the API returns it.
+    """
+    attempts: Sequence[Mapping[str, Any]] = request["attempts"]
+    response_status = attempts[-1]["response_status"] if attempts else None
+    return explain_unknown(request["id"], request["detail"], response_status)
 
 
 def list_actions(request: Mapping[str, Any]) -> Sequence[RequestAction]:
@@ -86,7 +99,9 @@ def _build_action(kind: BulkActionKind, request: Mapping[str, Any]) -> RequestAc
                 kind,
                 "Retry",
                 "The request is queued again, with a new set of attempts. "
-                + (MAY_ACT_TWICE if is_risky else "Without a change here or at the provider, it may end the same way."),
+                + (
+                    _warn(request) if is_risky else "Without a change here or at the provider, it may end the same way."
+                ),
                 is_risky,
             )
         case BulkActionKind.CANCEL:
@@ -110,6 +125,11 @@ def _build_action(kind: BulkActionKind, request: Mapping[str, Any]) -> RequestAc
                 "The request is due now instead of later; the limits, a pause and the circuit of its provider still "
                 "apply.",
             )
+
+
+def _warn(request: Mapping[str, Any]) -> str:
+    """Return what happens if an unknown request is sent again."""
+    return WILL_ACT_TWICE if explain_unknown_request(request).was_accepted else MAY_ACT_TWICE
 
 
 def _end(attempt: Mapping[str, Any]) -> str:

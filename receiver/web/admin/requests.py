@@ -21,7 +21,13 @@ from receiver.web.admin.calls import call, can_call
 from receiver.web.admin.failures import Failure, describe_failure
 from receiver.web.admin.lists import METADATA_PREFIX
 from receiver.web.admin.presentation import format_value
-from receiver.web.admin.request_explanations import RESOLUTIONS, RequestAction, explain_request, list_actions
+from receiver.web.admin.request_explanations import (
+    RESOLUTIONS,
+    RequestAction,
+    explain_request,
+    explain_unknown_request,
+    list_actions,
+)
 from receiver.web.context import current_context
 
 MAX_ATTEMPTS, MAX_BODIES, MAX_METADATA, MAX_JOBS, MAX_NOTIFICATIONS = 30, 5, 20, 20, 10
@@ -85,6 +91,7 @@ def _render(document: Mapping[str, Any], kind: str | None = None, failure: Failu
         section="Requests",
         item=document,
         why=explain_request(document),
+        remedy=explain_unknown_request(document).remedy if document["status"] == "unknown" else None,
         metadata=[(name, _describe_metadata(name, value)) for name, value in metadata],
         client=_find_client(UUID(document["id"])),
         provider=_find_provider(document),

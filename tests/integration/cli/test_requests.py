@@ -1,5 +1,7 @@
 """`receiver request`: list, cancel, retry and resolve."""
 
+import pytest
+
 from tests.support.command_service import FAR_FUTURE, Service, parse_rows
 from tests.support.processes import wait_for
 from tests.support.provider import DROP, Reply, state
@@ -61,6 +63,23 @@ def test_request_waits_for_send_after_until_send_now(service: Service, name: str
     assert "send-now" in service.ok("request", "send-now", request, "--reason", "the customer called")
     wait_for(lambda: service.json("request", "show", request)["status"] == "completed")
     assert "completed" in service.fails("request", "send-now", request)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(504), "responded with 504, a timeout on its side"),
+        (Reply(202, b"<p>Thank you"), "responded with 202, so that it probably acted on it, but the body is not JSON"),
+    ],
+)
+def test_unknown_request_with_a_response_is_explained_by_it(
+    service: Service, name: str, reply: Reply, reason: str
+) -> None:
+    service.scene.script(name, reply)
+    request = service.submit(name)
+    output = wait_for(lambda: text if "unknown" in (text := service.ok("request", "show", request)) else "")
+    assert reason in output
+    assert "no response arrived" not in output
 
 
 def test_request_resolve_settles_an_unknown_request(service: Service, name: str) -> None:

@@ -12,7 +12,7 @@ import gevent
 import pytest
 
 from receiver.domain.jobs import JobStatus
-from receiver.domain.sending import Attempt, OnAmbiguous, Response
+from receiver.domain.sending import UNSTORABLE_RESPONSE_DETAIL, Attempt, OnAmbiguous, Response
 from receiver.exchange import loop as loop_module
 from receiver.exchange.channels import Channel
 from receiver.exchange.work import CompletedExchange
@@ -53,7 +53,7 @@ def test_send_with_unstorable_response_becomes_unknown(database: Database, conne
         assert len(server.find_received("unstorable")) == 1
     [(status, detail)] = connection.execute("SELECT status, detail FROM requests").fetchall()
     assert status == "unknown"
-    assert detail.startswith("the response cannot be stored: ")
+    assert detail.startswith(f"{UNSTORABLE_RESPONSE_DETAIL}: ")
 
 
 def test_due_work_is_looked_for_unless_the_last_claim_was_full(database: Database, connection: Connection) -> None:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.jobs import EventSource, JobStatus, StatusReport
+from receiver.domain.sending import LOOKUP_SCHEDULED_DETAIL
 from receiver.providers.registry import build_provider
 from receiver.reconcile import reconcile
 from receiver.store.providers import pause_providers, resume_providers
@@ -59,7 +60,6 @@ first_after = 0.2
 max_interval = 0.2
 """
 RETRY_NOT_FOUND = 'not_found = "retry"'
-SCHEDULED_DETAIL = "a lookup is scheduled"
 
 
 def format_lookup_provider(
@@ -129,7 +129,7 @@ def test_lookup_gives_unknown_request_its_status(
     assert (sent.status, sent.jobs) == (status, {f"{name}{suffix}": job_status for suffix, job_status in jobs.items()})
     assert sent.detail
     assert sent.detail.startswith("no response: ")
-    assert f"; {SCHEDULED_DETAIL}; the provider knows this request" in sent.detail
+    assert f"; {LOOKUP_SCHEDULED_DETAIL}; the provider knows this request" in sent.detail
     assert join_methods(scene, name) == "POST GET GET GET GET"
     time.sleep(0.3)
     assert len(scene.received(name)) == 5
@@ -139,7 +139,7 @@ def test_lookup_gives_unknown_request_its_status(
 def test_requests_unknown_before_lookups_existed_are_looked_up(scene: Scene) -> None:
     wait_for(lambda: join_methods(scene, "before") == "GET")
     row = "SELECT status, detail FROM requests WHERE payload ->> 'client_reference' = 'before'"
-    expected = ("accepted", f"as it was; {SCHEDULED_DETAIL}; the provider knows this request")
+    expected = ("accepted", f"as it was; {LOOKUP_SCHEDULED_DETAIL}; the provider knows this request")
     wait_for(lambda: scene.connection.execute(row).fetchone() == expected)
 
 
@@ -168,7 +168,7 @@ def test_request_not_found_stays_unknown_after_giving_up(scene: Scene, name: str
     sent = scene.look(request)
     assert sent.detail
     assert sent.detail.endswith(
-        f"; {SCHEDULED_DETAIL}; gave up looking the request up after 0.4 s; "
+        f"; {LOOKUP_SCHEDULED_DETAIL}; gave up looking the request up after 0.4 s; "
         "last: the provider does not know this request"
     )
     assert "POST" not in join_methods(scene, name).removeprefix("POST")

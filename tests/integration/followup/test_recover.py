@@ -15,8 +15,9 @@ from psycopg.conninfo import conninfo_to_dict
 from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.devtools.scratch import scratch_database
 from receiver.domain.jobs import JobStatus
+from receiver.domain.sending import LOOKUP_SCHEDULED_DETAIL, RESTORED_DETAIL
 from receiver.followup.audit import Audit
-from receiver.followup.recover import RESTORED_DETAIL, recover
+from receiver.followup.recover import recover
 from receiver.operations import requests as operations
 from receiver.providers.base import Provider
 from receiver.providers.registry import build_provider
@@ -165,7 +166,7 @@ def test_recovered_request_is_looked_up(restored: RestoredDatabase) -> None:
     row = restored.connection.execute(
         "SELECT detail, next_lookup_at - unknown_since, ambiguous FROM requests WHERE id = %s", [request_id]
     ).fetchone()
-    assert row == (f"{RESTORED_DETAIL}; a lookup is scheduled", timedelta(minutes=1), True)
+    assert row == (f"{RESTORED_DETAIL}; {LOOKUP_SCHEDULED_DETAIL}", timedelta(minutes=1), True)
 
 
 def test_request_with_a_known_job_becomes_accepted(restored: RestoredDatabase) -> None:

@@ -18,7 +18,7 @@ from receiver.domain.access import OperatorAction
 from receiver.domain.bulk_actions import BulkActionKind, BulkCall
 from receiver.domain.errors import StateConflict
 from receiver.domain.filters import RequestFilter
-from receiver.domain.sending import RequestStatus
+from receiver.domain.sending import CANCELLED_AMBIGUOUS_DETAIL, RequestStatus
 from receiver.operations import bulk_actions
 from receiver.operations.bulk_actions import UnknownPreview, carry_out, preview
 from receiver.store.actions import find_actions
@@ -203,6 +203,8 @@ def test_cancelled_requests_are_notified_unless_ambiguous(database: Database, co
     set_status(connection, ambiguous, "queued", ambiguous=True)
     assert run(database, preview_call(connection)).applied == 3
     assert count_by_status(connection, certain + ambiguous) == {"cancelled": 2, "unknown": 1}
+    [detail] = connection.execute("SELECT detail FROM requests WHERE status = 'unknown'").fetchone() or ()
+    assert detail == CANCELLED_AMBIGUOUS_DETAIL
     outbox = connection.execute("SELECT request_id FROM notification_outbox ORDER BY request_id").fetchall()
     assert [request_id for (request_id,) in outbox] == certain
 

@@ -68,3 +68,24 @@ def test_attempts_jobs_and_actions_follow_in_sections(capsys: pytest.CaptureFixt
     output = render(capsys, attempts=[attempt], jobs=[], actions=[action])
     assert [line for line in output.splitlines() if line in {"attempts", "jobs", "actions"}] == ["attempts", "actions"]
     assert "2026-11-23T12:00:05Z  ops    retry   a test" in output
+
+
+@pytest.mark.parametrize(
+    ("detail", "response_status", "text"),
+    [
+        ("no response: connection reset", None, "It was sent, but no response arrived"),
+        (
+            "1 × no reference at `data.ID`",
+            202,
+            "The provider accepted it, but its response has no reference at `data.ID`.",
+        ),
+    ],
+)
+def test_unknown_request_is_explained_by_its_last_response(
+    detail: str, response_status: int | None, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempt = {"number": 1, "started_at": TIME, "finished_at": TIME, "response_status": response_status, "error": None}
+    output = render(capsys, status="unknown", detail=detail, attempts=[attempt])
+    assert text in output
+    assert f"`receiver request resolve {REQUEST_ID} --status accepted" in output
+    assert ("request retry" in output) is (response_status is None)

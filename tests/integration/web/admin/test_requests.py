@@ -130,6 +130,20 @@ def test_retry_of_unknown_request_must_be_confirmed(api: Server, browser: Browse
     assert find_status(api, request_id) == "queued"
 
 
+def test_unknown_request_without_reference_is_to_be_resolved(
+    api: Server, browser: Browser, web_connection: Connection
+) -> None:
+    request_id = create_ended(api, web_connection, "unknown")
+    web_connection.execute(
+        "UPDATE requests SET detail = '1 × accepted, but no reference at `data.id`' WHERE id = %s", [request_id]
+    )
+    page = browser.open(f"/admin/requests/{request_id}")
+    assert "The provider accepted it, but its response has no reference at data.id" in page.text
+    assert "Do not retry it: the provider would act twice." in page.text
+    assert f"receiver request resolve {request_id} --status accepted" in page.text
+    assert "The provider would act twice" in browser.open(f"/admin/requests/{request_id}/retry").text
+
+
 def test_retry_of_failed_request_needs_no_confirmation(
     api: Server, browser: Browser, web_connection: Connection
 ) -> None:

@@ -9,8 +9,8 @@ from receiver.web.admin.request_explanations import explain_request, list_action
 
 
 def build_request(status: str, **fields: Any) -> dict[str, Any]:
-    request: dict[str, Any] = {"attempts": [], "jobs": [], "detail": None, "payload": {}, "reference_conflict": False}
-    return {**request, "status": status, **fields}
+    request: dict[str, Any] = {"id": "id-1", "attempts": [], "jobs": [], "payload": {}, "reference_conflict": False}
+    return {**request, "status": status, "detail": None, **fields}
 
 
 def build_attempts(*responses: int | str) -> list[dict[str, Any]]:
@@ -80,3 +80,16 @@ def test_only_retry_of_unknown_request_is_risky() -> None:
         if action.is_risky
     }
     assert risky == {("unknown", "retry")}
+
+
+@pytest.mark.parametrize(
+    ("detail", "warning"),
+    [
+        ("1 × accepted, but no reference at `id`", "The provider would act twice: it accepted an earlier attempt."),
+        ("200: Successful. But the body is not JSON.", "The provider may act twice"),
+    ],
+)
+def test_retry_of_accepted_request_acts_twice(detail: str, warning: str) -> None:
+    request = build_request("unknown", detail=detail, attempts=build_attempts(200))
+    retry = next(action for action in list_actions(request) if action.kind == "retry")
+    assert warning in retry.consequence
