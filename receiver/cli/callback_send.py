@@ -39,7 +39,7 @@ _TIMEOUT_S = 30.0
 _HEADER = re.compile(r"([!#$%&'*+.^`|~0-9A-Za-z-]+):[ \t]*([ -~\xa0-\xff]*)")
 _REMEDIES = {
     400: "`receiver callback list --provider {provider} --verdict invalid` lists it.",
-    404: "The service runs with other settings than these: restart it, or correct --url.",
+    404: "The service runs with other settings than these: reload its configuration (SIGHUP), or correct --url.",
 }
 _EXPLAIN = "`receiver callback explain --provider {provider}` shows why."
 

@@ -5,6 +5,7 @@ import click
 from receiver.cli.formats import Json
 from receiver.cli.output import build_status_field, build_time_field, print_fields, print_section, print_text
 from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
+from receiver.domain.status_explanations import mark_replaced
 from receiver.domain.status_symbols import StatusKind
 from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
 
@@ -71,8 +72,9 @@ def print_job_with_events(document: Json) -> None:
 def print_events(document: Json) -> None:
     """Print the newest events of a job, and the callbacks that contained them."""
     newest = f" (the newest {len(document['events'])}; all: receiver job events {document['id']})"
-    print_section(f"events{newest if document['events_cursor'] else ''}", EVENTS, document["events"])
-    print_section("callbacks", CALLBACKS_OF_JOB, [event for event in document["events"] if event["callback_id"]])
+    print_section(f"events{newest if document['events_cursor'] else ''}", EVENTS, mark_replaced(document["events"]))
+    callbacks = {event["callback_id"]: event for event in document["events"] if event["callback_id"]}
+    print_section("callbacks", CALLBACKS_OF_JOB, list(callbacks.values()))
 
 
 def print_job(document: Json) -> None:

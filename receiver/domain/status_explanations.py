@@ -3,11 +3,15 @@
 What the provider or the configuration wrote stands between backticks.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from receiver.domain.jobs import Effect, EventSource, JobEvent, JobStatus, Precedence, fold_job
+
+REPLACED = "replaced"
+"""How pages and commands show the effect of an event without one, for which a replay recorded a mapped status."""
 
 _DEADLINE_DETAIL = "deadline passed"
 _FINAL_PRECEDENCES = frozenset({Precedence.FINAL, Precedence.SUPERSEDING})
@@ -52,6 +56,7 @@ def explain_status(
         *_explain_lateness(decisive, considered),
         *_explain_overtaking(events if preceding is None else ()),
         *_count_effects(effects, is_partial=preceding is not None),
+        *_list_unmapped(events),
     ]
     if unmatched:
         notes.append(
@@ -59,6 +64,19 @@ def explain_status(
             "does makes it the job of its request."
         )
     return StatusExplanation(reason, notes, decisive)
+
+
+def mark_replaced(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return events of the API with the effect `replaced` where a replay of their callback mapped their status."""
+    mapped = {_get_origin(event) for event in events if event["callback_id"] and event["status"]}
+    return [
+        {**event, "effect": REPLACED} if event["status"] is None and _get_origin(event) in mapped else dict(event)
+        for event in events
+    ]
+
+
+def _get_origin(event: Mapping[str, Any]) -> tuple[Any, ...]:
+    return event.get("job_id"), event["callback_id"], event["provider_status"]
 
 
 def _find_decisive(events: Sequence[JobEvent]) -> JobEvent:
@@ -208,7 +226,6 @@ def _count_effects(effects: Sequence[tuple[JobEvent, Effect | None]], *, is_part
     scope = f"Of the newest {len(effects):,} events, " if is_partial else ""
     repeated = sum(effect is Effect.DUPLICATE for _, effect in effects)
     stale = sum(effect is Effect.STALE for _, effect in effects)
-    unmapped = [event for event, effect in effects if effect is None and event.provider_status is not None]
     counts = []
     if repeated:
         counts.append(f"{_count_events(repeated)} {_agree(repeated, 'repeats', 'repeat')} a known status")
@@ -218,13 +235,26 @@ def _count_effects(effects: Sequence[tuple[JobEvent, Effect | None]], *, is_part
     if counts:
         text = f"{scope}{' and '.join(counts)}."
         yield text[0].upper() + text[1:]
-    if unmapped:
-        count = len({event.provider_status for event in unmapped})
-        verb, pronoun = _agree(count, "is", "are"), _agree(count, "it", "them")
-        yield (
-            f"{_count_events(len(unmapped))} changed nothing: {_list_words(unmapped)} {verb} missing from the "
-            f"provider's `statuses`. Add {pronoun} there, restart, and replay the callback."
-        )
+
+
+def _list_unmapped(events: Sequence[JobEvent]) -> Iterable[str]:
+    """Yield which statuses are not mapped, unless a replay of their callback has replaced the events by mapped ones."""
+    mapped = {(event.callback_id, event.position) for event in events if event.callback_id and event.status}
+    unmapped = [
+        event
+        for event in events
+        if event.status is None and event.provider_status and (event.callback_id, event.position) not in mapped
+    ]
+    if not unmapped:
+        return
+    count = len({event.provider_status for event in unmapped})
+    verb, pronoun = _agree(count, "is", "are"), _agree(count, "it", "them")
+    is_replayable = any(event.source is EventSource.CALLBACK for event in unmapped)
+    yield (
+        f"{_count_events(len(unmapped))} changed nothing: {_list_words(unmapped)} {verb} missing from the provider's "
+        f"`statuses`. Add {pronoun} there, reload the configuration (SIGHUP), and "
+        f"{'replay the callback' if is_replayable else 'poll the job again'}."
+    )
 
 
 def _describe_report(event: JobEvent) -> str:

@@ -31,7 +31,10 @@ _CHECK_INTERVAL_S = 1.0
 _RETRY_REFUSED_AFTER_S = 600.0
 _ACTOR = "receiver"
 _RESUME_REASON = "credentials changed"
-_REMEDY = "correct the credentials and restart the workers, or settle the account and run: receiver provider resume {}"
+_REMEDY = (
+    "correct the credentials and reload the configuration (SIGHUP), or restart the workers if their environment "
+    "changed; or settle the account and run: receiver provider resume {}"
+)
 
 _log = structlog.get_logger(__name__)
 

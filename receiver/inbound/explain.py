@@ -24,11 +24,11 @@ _EXPLANATION_BY_VERDICT = {
     Verdict.DUPLICATE: "The callback was accepted; it repeats one that was received before.",
     Verdict.UNMAPPED: (
         "The callback was accepted, but contains a status that is missing from the provider's `statuses`. Add the "
-        "status there, restart, and replay the callback."
+        "status there, reload the configuration (SIGHUP), and replay the callback."
     ),
     Verdict.INVALID: (
         "The signature is valid, but the fields listed in `errors` are malformed. If the provider documents this form, "
-        "correct its `callback` settings, restart, and replay the callback."
+        "correct its `callback` settings, reload the configuration (SIGHUP), and replay the callback."
     ),
 }
 _LEFT_OUT = (
@@ -65,7 +65,8 @@ _CAUSE_BY_PART = {
     ),
     KEPT_HANDSHAKE: (
         "The provider checked the URL, and was answered. If a value in it is the secret of later signatures, as with "
-        "Asana and Notion, an admin reads it here: set it as the secret of `signature`, and restart."
+        "Asana and Notion, an admin reads it here: set it as the secret of `signature`, and reload the "
+        "configuration (SIGHUP)."
     ),
 }
 _ERASED_CAUSE = (

@@ -12,6 +12,7 @@ from receiver.domain.accounts import join_account
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import PageRequest
+from receiver.domain.status_explanations import mark_replaced
 from receiver.store.events import find_newest_events
 from receiver.web.admin.actions import respond_with_failure
 from receiver.web.admin.blueprint import admin
@@ -34,13 +35,10 @@ _VERDICTS: Mapping[str, str] = {
 }
 _PLAIN_VERDICTS = frozenset({"accepted", "duplicate"})
 """The verdicts of which the first cause of the explanation says no more than the sentence above."""
-_REMEDY = "Mend the cause in `receiver.toml`, have the service read the file again (SIGHUP), and replay the callback."
-_NEXT_STEPS: Mapping[str, str] = {
-    "unmapped": "Add the status to `statuses` in `receiver.toml`, have the service read the file again (SIGHUP), and "
-    "replay the callback.",
-    "invalid": _REMEDY,
-    "refused": f"If it is from the provider: {_REMEDY[0].lower()}{_REMEDY[1:]}",
-}
+_REFUSED_REMEDY = (
+    "If it is from the provider: correct the cause in `receiver.toml`, reload the configuration (SIGHUP), and replay "
+    "the callback."
+)
 _REPLAYS: Mapping[str, str] = {
     "accepted": "It is read again with the configuration of today, as of the time when it was received. Statuses that "
     "are recorded already stay. A status that is mapped in another way now is added, and may change or dispute a job.",
@@ -96,7 +94,7 @@ def _render(callback_id: UUID, failure: Failure | None = None) -> str:
         causes=causes[1:] if callback["verdict"] in _PLAIN_VERDICTS and not callback["erased_at"] else causes,
         errors=_list_errors(callback["errors"] or {}),
         proof=callbacks.settings.auth.describe_trust() if callbacks else None,
-        next_step=_NEXT_STEPS.get(callback["verdict"]),
+        next_step=_REFUSED_REMEDY if callback["verdict"] == "refused" else None,
         replay=_REPLAYS[callback["verdict"]],
         target=shorten(target, _MAX_TEXT_LENGTH),
         body=None if callback["body"] is None else describe_body(callback["body"], callback["headers"]),
@@ -121,7 +119,7 @@ def _add_effects(events: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, A
         for event, effect in compute_effects(job_events.events, job_events.preceding)
     }
     names = ("job_id", "callback_id", "position", "status")
-    return [{**event, "effect": effects.get(tuple(event[name] for name in names))} for event in events]
+    return mark_replaced([{**event, "effect": effects.get(tuple(event[name] for name in names))} for event in events])
 
 
 def _list_errors(errors: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

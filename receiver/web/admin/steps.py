@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from receiver.domain.status_explanations import mark_replaced
 from receiver.domain.status_symbols import StatusKind, StatusSymbol, get_status_symbol
 
 MAX_STEPS = 40
@@ -133,7 +134,7 @@ def list_steps(
 def list_event_steps(events: Iterable[Document], explanation: Document | None) -> list[Step]:
     """Return the steps of events alone; `explanation` is that of the job's status."""
     decisive = explanation and explanation["event"]
-    return [_build_event_step(event, is_decisive=event == decisive) for event in events]
+    return [_build_event_step(event, is_decisive=event == decisive) for event in mark_replaced(list(events))]
 
 
 def choose_steps(steps: Sequence[Step], explanation: Document | None) -> list[Step]:

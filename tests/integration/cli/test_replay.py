@@ -10,7 +10,7 @@ import pytest
 from receiver.domain.jobs import EventSource, JobStatus
 from receiver.reconcile import reconcile
 from tests.support.command_line import CommandLine
-from tests.support.command_service import Service
+from tests.support.command_service import Service, parse_rows
 from tests.support.factories import event, provider
 from tests.support.http import build_report, sign_callback
 from tests.support.operated_service import ACME, OperatedService
@@ -44,6 +44,13 @@ def test_replay_applies_a_fixed_mapping(operated: OperatedService) -> None:
         "dry_run": False,
     }
     assert operated.jobs() == [(reference, "failed", None) for reference in references]
+    shown = after.ok("job", "show", "--reference", references[0])
+    assert [row[-1] for row in parse_rows(shown.partition("callbacks\n")[2])][1:] == [
+        after.json("job", "show", "--reference", references[0])["events"][0]["callback_id"]
+    ]
+    assert "replaced" in shown.partition("events\n")[2]
+    explanation = after.json("job", "show", "--reference", references[0])["explanation"]
+    assert not [note for note in explanation["notes"] if "`statuses`" in note]
     assert [action["reason"] for action in list_actions_of_newest(after)] == [None, "EXPIRED was not mapped"]
     assert after.json(*replay)["found"] == 0
     query = "SELECT received_at FROM callbacks JOIN actions ON subject = callbacks.id::text WHERE reason IS NOT NULL"

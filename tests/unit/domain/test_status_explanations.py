@@ -19,7 +19,7 @@ from receiver.domain.jobs import (
     derive_job_id,
     fold_job,
 )
-from receiver.domain.status_explanations import StatusExplanation, explain_status
+from receiver.domain.status_explanations import REPLACED, StatusExplanation, explain_status, mark_replaced
 from tests.support.factories import NOON, event
 
 ACCEPTED, IN_PROGRESS, UNRESOLVED, SUCCEEDED, FAILED = JobStatus
@@ -290,21 +290,48 @@ def test_dispute_before_the_newest_events_is_named() -> None:
         (
             [report(SUCCEEDED, 0), report(None, 1, "A"), report(None, 2, "A")],
             (
-                "2 events changed nothing: `A` is missing from the provider's `statuses`. Add it there, restart, and "
-                "replay the callback."
+                "2 events changed nothing: `A` is missing from the provider's `statuses`. Add it there, reload the "
+                "configuration (SIGHUP), and replay the callback."
             ),
         ),
         (
             [report(SUCCEEDED, 0), *[report(None, at, word) for at, word in enumerate("ABBCDE")]],
             (
                 "6 events changed nothing: `A`, `B`, `C` and 2 more are missing from the provider's `statuses`. Add "
-                "them there, restart, and replay the callback."
+                "them there, reload the configuration (SIGHUP), and replay the callback."
             ),
         ),
     ],
 )
 def test_notes_name_what_else_there_is_to_know(events: Sequence[JobEvent], note: str) -> None:
     assert note in explain(*events).notes
+
+
+def test_note_on_unmapped_status_ends_with_a_replay_that_maps_it() -> None:
+    callback, other = uuid4(), uuid4()
+    unmapped = report(None, 1, "A", callback_id=callback)
+    assert explain(unmapped, report(None, 2, "A", callback_id=other)).notes[-1].startswith("2 events changed nothing")
+    replayed = report(IN_PROGRESS, 1, "A", callback_id=callback)
+    assert "changed nothing" not in " ".join(explain(unmapped, replayed).notes)
+    [note] = [
+        note for note in explain(unmapped, replayed, report(None, 2, "B", callback_id=other)).notes if "`B`" in note
+    ]
+    assert note.startswith("1 event changed nothing")
+    further_down = report(None, 1, "C", callback_id=callback, index=1)
+    assert "1 event changed nothing: `C`" in " ".join(explain(unmapped, replayed, further_down).notes)
+
+
+def test_unmapped_status_of_a_poll_is_polled_again() -> None:
+    notes = explain(report(None, 1, "A", source=POLL)).notes
+    assert notes[-1].endswith("Add it there, reload the configuration (SIGHUP), and poll the job again.")
+
+
+def test_only_the_event_that_a_replay_mapped_is_marked() -> None:
+    unmapped = {"callback_id": "1", "provider_status": "A", "status": None, "effect": None}
+    mapped = {**unmapped, "status": "failed", "effect": "applied"}
+    others = [{**unmapped, "callback_id": "2"}, {**unmapped, "provider_status": "B"}, {**unmapped, "callback_id": None}]
+    marked = mark_replaced([unmapped, mapped, *others, {**mapped, "callback_id": None}])
+    assert [each["effect"] for each in marked] == [REPLACED, "applied", None, None, None, "applied"]
 
 
 def test_note_on_unmatched_job() -> None:

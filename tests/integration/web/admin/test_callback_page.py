@@ -73,7 +73,7 @@ def test_page_of_duplicate_links_the_first_delivery(browser: Browser, web: Web, 
 def test_page_of_unmapped_callback_says_what_to_do(browser: Browser, web: Web, api: Server) -> None:
     page = open_page(browser, web, api, "PAINTED", "unmapped")
     assert "not mapped PAINTED" in page.text
-    assert "Add the status there, restart, and replay the callback." in page.text
+    assert "Add the status there, reload the configuration (SIGHUP), and replay the callback." in page.text
 
 
 def test_page_of_invalid_callback_lists_what_is_wrong(browser: Browser, web: Web, api: Server) -> None:
@@ -89,7 +89,7 @@ def test_page_of_refused_callback_explains_why(browser: Browser, web: Web, api: 
     assert web.call("POST", "/callbacks/another", body, sign_callback(body, secret=OTHER_SECRET)).status == 401
     page = browser.open(f"/admin/callbacks/{find_newest(api, 'refused', 'another')['id']}")
     assert "⊘ refused It is not proven to be genuine: no job was changed." in page.text
-    assert "If it is from the provider: mend the cause in receiver.toml" in page.text
+    assert "If it is from the provider: correct the cause in receiver.toml" in page.text
     assert "webhook-signature" in page.text
     assert "Its signature matched" not in page.text
     refused = browser.submit(page, "/replay", reason="try again")
