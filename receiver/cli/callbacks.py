@@ -15,8 +15,10 @@ from receiver.cli.options import Paging, list_options, time_range_options
 from receiver.cli.output import build_status_field, build_time_ms_field, print_fields, print_section, print_text
 from receiver.cli.replay import REPLAYABLE_VERDICTS, replay_many
 from receiver.cli.tables import ACTIONS, CALLBACKS, EVENTS_OF_CALLBACK, format_errors, format_provider
-from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICTS
+from receiver.domain.callbacks import MAX_SHOWN_JOBS, VERDICT_MEANINGS, VERDICTS
 from receiver.domain.status_symbols import StatusKind
+
+_UNRECORDED_VERDICTS = frozenset({"invalid", "refused"})
 
 
 @click.group(
@@ -157,6 +159,8 @@ def _print_explanation(document: Json) -> None:
             "jobs": _format_jobs(document),
         }
     )
+    if document["verdict"] in _UNRECORDED_VERDICTS:
+        print_text(f"→ {VERDICT_MEANINGS[document['verdict']]}")
     for cause in explanation["causes"]:
         print_text(f"→ {cause}")
 

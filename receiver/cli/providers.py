@@ -44,9 +44,10 @@ def list_providers(provider: str | None, account: str | None, as_json: bool) -> 
     """List providers and what needs attention.
 
     `attention` counts requests that are unknown or have a reference conflict; disputed, unresolved and unmatched jobs;
-    unmapped and invalid callbacks, and those refused in the last day. A provider that is not configured any more is
-    listed as long as something of it needs attention; its queued requests and open jobs are counted as unconfigured.
-    `missing callbacks` is the share of recently finished or unresolved jobs for which no callback came.
+    unmapped and invalid callbacks, and those refused in the last day and not accepted since. A provider that is not
+    configured any more is listed as long as something of it needs attention; its queued requests and open jobs are
+    counted as unconfigured. `missing callbacks` is the share of recently finished or unresolved jobs for which no
+    callback came.
     """
     pages = connect_service().pages("providers", query={"provider": provider, "account": account})
     items = [item for page in pages for item in page["items"]]

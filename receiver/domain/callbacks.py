@@ -11,6 +11,14 @@ from receiver.domain.records import record
 FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
 VERDICTS = ("accepted", "duplicate", "invalid", "unmapped", "refused")
 """What became of a callback, see `receiver.store.callbacks.Verdict`."""
+VERDICT_MEANINGS: Mapping[str, str] = {
+    "accepted": "It is genuine, and was recorded.",
+    "duplicate": "It is genuine, and was received before: this delivery changed nothing.",
+    "unmapped": "It is genuine and was recorded, but has a status that the configuration does not map.",
+    "invalid": "It is genuine, but cannot be read as the configuration says: no job was changed.",
+    "refused": "It is not proven to be genuine: no job was changed.",
+}
+"""What each verdict means for the callback and its jobs."""
 MAX_SHOWN_JOBS = 100
 """The number of jobs of a callback that are listed with it."""
 MAX_SHOWN_DELIVERIES = 50

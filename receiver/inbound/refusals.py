@@ -119,6 +119,11 @@ class _ProviderRefusals:
         return sum(len(item.delivery.incoming.body) for items in self.candidates.values() for item in items)
 
 
+def find_reason(part: str) -> str:
+    """Return the reason under which a refusal is counted, by the part of the callback that failed."""
+    return part if part in OTHER_REASONS else "signature"
+
+
 class RefusalLog:
     """The refusals of one process, until they are written."""
 
@@ -130,7 +135,7 @@ class RefusalLog:
         """Count a refused callback; log and sample it within the limits, without its secrets."""
         name, incoming, part = delivery.provider.name, delivery.incoming, delivery.part
         refusals, caller = self._providers[name], group_address(incoming.caller_address)
-        refusals.count(part if part in OTHER_REASONS else "signature", caller, 1, incoming.received_at)
+        refusals.count(find_reason(part), caller, 1, incoming.received_at)
         is_plausible = delivery.provider.require_callbacks().settings.auth.is_plausible(incoming)
         origin = (is_plausible, caller, hash((incoming.method, part, frozenset(incoming.headers))))
         headers, body_bytes = limit_headers(incoming.headers, _MAX_HEADER_BYTES), len(incoming.body)

@@ -7,8 +7,10 @@ verified again by the current settings, as of its receive time.
 
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from receiver.domain.accounts import build_callback_path
+from receiver.domain.addresses import group_address
 from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.media_types import is_readable
 from receiver.domain.errors import StateConflict
@@ -16,11 +18,18 @@ from receiver.exchange.key_documents import KeyDocuments
 from receiver.inbound.authentication import VerifiedCallback
 from receiver.inbound.explain import is_secret_redacted, restore_callback
 from receiver.inbound.receive import ParsedCallback, parse_callback, record_callbacks, split_events, yield_to_others
-from receiver.inbound.refusals import KEPT_HANDSHAKE, NOT_STORED
+from receiver.inbound.refusals import KEPT_HANDSHAKE, NOT_STORED, find_reason
 from receiver.providers.base import Provider
 from receiver.signatures.base import InvalidSignature
 from receiver.store.actions import record_action
-from receiver.store.callbacks import StoredCallback, Verdict, update_callback
+from receiver.store.callbacks import (
+    Refusal,
+    StoredCallback,
+    Verdict,
+    find_callback,
+    update_callback,
+    withdraw_refusal,
+)
 from receiver.store.connections import Connection
 from receiver.store.nonces import find_reused_nonces
 
@@ -73,8 +82,17 @@ def record_replay(connection: Connection, parsed: ParsedCallback, actor: str, re
     for event_slice in split_events(parsed):
         record_callbacks(connection, event_slice.events, (), event_slice.job_ids_to_poll)
         yield_to_others()
+    _withdraw_refusal(connection, parsed.stored.id)
     update_callback(connection, parsed.stored)
     record_action(connection, parsed.stored.id, "replay", actor, reason)
+
+
+def _withdraw_refusal(connection: Connection, callback_id: UUID) -> None:
+    """Take a callback out of the counts of refused ones, if it was refused until now."""
+    refused = find_callback(connection, callback_id)
+    if refused is not None and refused.verdict is Verdict.REFUSED:
+        reason, caller = find_reason(next(iter(refused.errors or {}), "")), group_address(refused.caller_address or "")
+        withdraw_refusal(connection, Refusal(refused.provider, reason, caller, 1, refused.received_at))
 
 
 def _verify_again(

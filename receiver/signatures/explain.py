@@ -93,7 +93,11 @@ def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
         return (_MISSING_CAUSE,)
     if "match" in message:
         key = "key" if "public key" in message else "secret"
-        return (f"The signature was made with a {key} that is not configured, or the body was modified in transit.",)
+        cause = (
+            f"The callback may be forged. If it is the provider's, it was signed with a {key} that is not configured, "
+            "or its body was modified in transit."
+        )
+        return (cause,)
     return ()
 
 

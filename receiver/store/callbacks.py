@@ -198,8 +198,14 @@ def save_refusals(connection: Connection, refusals: Sequence[Refusal]) -> None:
     connection.execute(load_statement("save_refusals"), params)
 
 
+def withdraw_refusal(connection: Connection, refusal: Refusal) -> None:
+    """Take one refused callback that was accepted since out of the counts; `last_at` is when it was received."""
+    params = {name: getattr(refusal, name) for name in ("provider", "reason", "caller_address", "last_at")}
+    connection.execute(load_statement("withdraw_refusal"), params)
+
+
 def list_refusals(connection: Connection, names: Sequence[str]) -> list[Refusal]:
-    """Return who was refused in the last day and why, by provider, the most frequent first."""
+    """Return who was refused in the last day and why, by provider, without what was accepted since by a replay."""
     cursor = connection.cursor(row_factory=row_factory(Refusal))
     params = {"names": list(names), "limit": _MAX_LISTED_REFUSALS}
     return cursor.execute(load_statement("list_refusals"), params).fetchall()

@@ -43,7 +43,7 @@ class Attention:
     """The number of a provider's jobs, callbacks and requests that need attention, by kind.
 
     `unconfigured` are the queued requests and open jobs of a provider that is not configured. `refused` are the
-    callbacks that were refused in the last day.
+    callbacks that were refused in the last day and not accepted since.
     """
 
     name: str

@@ -61,7 +61,9 @@ class AttentionSchema(Schema):
     unconfigured = fields.Integer(
         metadata={"description": "queued requests and open jobs of a provider that is not configured any more"}
     )
-    refused = fields.Integer(metadata={"description": "callbacks that were refused in the last day"})
+    refused = fields.Integer(
+        metadata={"description": "callbacks that were refused in the last day and not accepted since by a replay"}
+    )
 
 
 class RefusalSchema(Schema):
@@ -70,7 +72,8 @@ class RefusalSchema(Schema):
     reason = fields.String(
         validate=validate.OneOf(REFUSAL_REASONS),
         metadata={
-            "description": "`signature`: missing, wrong or too old; `address`: not in `allow_from`; `handshake`: its "
+            "description": "`signature`: the signature, or a time or nonce that belongs to it, is missing, wrong "
+            "or too old; `address`: not in `allow_from`; `handshake`: its "
             "token or another value is wrong; `kept_handshake`: not refused, but a handshake in which may be the "
             "secret of later signatures; `method`, `media_type`, `too_large` and `unreadable`: refused before it "
             "was verified"
@@ -166,7 +169,10 @@ class ProviderSchema(Schema):
     attention = fields.Nested(AttentionSchema, metadata={"description": "what needs attention"})
     refusals = fields.List(
         fields.Nested(RefusalSchema),
-        metadata={"description": "the callbacks that were refused in the last day, the most frequent first"},
+        metadata={
+            "description": "the callbacks that were refused in the last day, without those that a replay has accepted "
+            "since, the most frequent first"
+        },
     )
     secrets = fields.List(fields.Nested(SecretUseSchema), metadata={"description": "its signing secrets"})
 

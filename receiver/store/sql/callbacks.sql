@@ -141,14 +141,32 @@ ON CONFLICT (provider, hour, reason, caller_address) DO UPDATE SET
     count = refusal.count + excluded.count,
     last_at = greatest(refusal.last_at, excluded.last_at)
 
+-- name: withdraw_refusal
+-- Take a refused callback that was accepted since out of the counts, those of its caller or of many callers together.
+WITH counted AS MATERIALIZED (
+    SELECT caller_address, count FROM callback_refusals
+    WHERE provider = %(provider)s AND hour = date_trunc('hour', %(last_at)s::timestamptz) AND reason = %(reason)s
+        AND caller_address IN (%(caller_address)s, '')
+    ORDER BY caller_address DESC LIMIT 1
+    FOR UPDATE
+),
+deleted_refusals AS (
+    DELETE FROM callback_refusals USING counted
+    WHERE provider = %(provider)s AND hour = date_trunc('hour', %(last_at)s::timestamptz) AND reason = %(reason)s
+        AND callback_refusals.caller_address = counted.caller_address AND counted.count = 1
+)
+UPDATE callback_refusals AS refusal SET count = refusal.count - 1 FROM counted
+WHERE provider = %(provider)s AND hour = date_trunc('hour', %(last_at)s::timestamptz) AND reason = %(reason)s
+    AND refusal.caller_address = counted.caller_address AND counted.count > 1
+
 -- name: count_refusals
--- Return how many callbacks of each of the named providers were refused in the last day.
+-- Return how many callbacks of each of the named providers were refused in the last day and not accepted since.
 SELECT provider, sum(count)::bigint FROM callback_refusals
 WHERE provider = ANY(%(names)s::text[]) AND hour > now() - interval '1 day' GROUP BY provider
 
 -- name: list_refusals
--- Return for each of the named providers who was refused in the last day and why, the most frequent first, at most
--- `limit` of each provider.
+-- Return for each of the named providers who was refused in the last day and why, without what was accepted since, the
+-- most frequent first, at most `limit` of each provider.
 SELECT provider.name AS provider, refusal.reason, refusal.caller_address, refusal.count, refusal.last_at
 FROM unnest(%(names)s::text[]) AS provider(name) CROSS JOIN LATERAL (
     SELECT reason, caller_address, sum(count)::bigint AS count, max(last_at) AS last_at FROM callback_refusals

@@ -75,8 +75,8 @@ _KINDS: Mapping[str, tuple[str, str, str, Mapping[str, str]]] = {
         {"verdict": "invalid"},
     ),
     "refused": (
-        "callback was refused in the last day",
-        "callbacks were refused in the last day",
+        "callback was refused in the last day and not accepted since",
+        "callbacks were refused in the last day and not accepted since",
         "admin.list_callbacks",
         {"verdict": "refused"},
     ),

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from receiver.domain.access import Scope
 from receiver.domain.accounts import join_account
+from receiver.domain.callbacks import VERDICT_MEANINGS
 from receiver.domain.errors import ReceiverError
 from receiver.domain.jobs import compute_effects
 from receiver.domain.paging import PageRequest
@@ -26,13 +27,6 @@ from receiver.web.operations import current_caller
 _MAX_EVENTS, _MAX_EVENTS_PER_JOB, _MAX_ERRORS = 30, 20, 20
 _MAX_TEXT_LENGTH = 500
 _MAX_HEADER_BYTES = 6_000
-_VERDICTS: Mapping[str, str] = {
-    "accepted": "It is genuine, and was recorded.",
-    "duplicate": "It is genuine, and was received before: this delivery changed nothing.",
-    "unmapped": "It is genuine and was recorded, but has a status that the configuration does not map.",
-    "invalid": "It is genuine, but cannot be read as the configuration says: no job was changed.",
-    "refused": "It is not proven to be genuine: no job was changed.",
-}
 _PLAIN_VERDICTS = frozenset({"accepted", "duplicate"})
 """The verdicts of which the first cause of the explanation says no more than the sentence above."""
 _REFUSED_REMEDY = (
@@ -90,7 +84,7 @@ def _render(callback_id: UUID, failure: Failure | None = None) -> str:
         "callback.html",
         callback=callback,
         provider_name=name,
-        verdict=_VERDICTS[callback["verdict"]],
+        verdict=VERDICT_MEANINGS[callback["verdict"]],
         causes=causes[1:] if callback["verdict"] in _PLAIN_VERDICTS and not callback["erased_at"] else causes,
         errors=_list_errors(callback["errors"] or {}),
         proof=callbacks.settings.auth.describe_trust() if callbacks else None,

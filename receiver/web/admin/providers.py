@@ -33,6 +33,11 @@ from receiver.web.v1.providers import build_documents
 
 _DURATIONS = "Time from acceptance to the final status"
 _MAX_ACTIONS = 10
+_REFUSAL_REASONS: Mapping[str, str] = {
+    "signature": "signature, or its time or nonce",
+    "kept_handshake": "not refused, but a check of the URL to read",
+}
+"""The reasons of refusals whose names are not enough for people."""
 _FILTERS = (FilterField("provider", "Provider", "provider", is_rare=False),)
 
 
@@ -100,6 +105,7 @@ def _render(name: str, failure: Failure | None = None, account: Mapping[str, Acc
         name=name,
         failure=failure,
         account=account,
+        refusal_reasons=_REFUSAL_REASONS,
         form=g.get("form", {}),
         setup=_describe_setup(current_context().providers.get(name)),
         **loaded,

@@ -19,7 +19,16 @@ from receiver.providers.capabilities import CallbackSettings
 from receiver.signatures.base import CallbackAuth
 from receiver.signatures.recipe import Recipe
 from receiver.store.actions import find_actions
-from receiver.store.callbacks import StoredCallback, Verdict, find_callback, save_refused
+from receiver.store.callbacks import (
+    Refusal,
+    StoredCallback,
+    Verdict,
+    find_callback,
+    list_refusals,
+    save_refusals,
+    save_refused,
+    withdraw_refusal,
+)
 from receiver.store.connections import Connection
 from receiver.store.database import Database
 from tests.support.factories import PUBLIC_URL, SECRET, provider
@@ -153,6 +162,23 @@ def test_replay_stores_events_verdict_and_action(connection: Connection) -> None
     ]
     [action] = find_actions(connection, stored.id)
     assert (action.action, action.actor, action.reason) == ("replay", "ops", "the secret was missing")
+
+
+@pytest.mark.parametrize(("caller", "counted_as"), [("2001:db8::1", "2001:db8::/64"), ("192.0.2.1", "")])
+def test_accepted_callback_no_longer_counts_as_refused(connection: Connection, caller: str, counted_as: str) -> None:
+    stored = replace(refuse(build_incoming(), "timestamp"), caller_address=caller)
+    save_refused(connection, [stored], max_per_provider=1)
+    refusal = Refusal("sandbox", "signature", counted_as, 2, stored.received_at)
+    others = [replace(refusal, caller_address="192.0.2.9"), replace(refusal, reason="method")]
+    save_refusals(connection, [refusal, *others])
+    record_replay(connection, replay(stored), "ops", None)
+    counts = {(item.reason, item.caller_address): item.count for item in list_refusals(connection, ["sandbox"])}
+    assert counts == {("signature", counted_as): 1, ("signature", "192.0.2.9"): 2, ("method", counted_as): 2}
+    record_replay(connection, replay(replace(stored, verdict=Verdict.ACCEPTED, verified=True)), "ops", None)
+    assert len(list_refusals(connection, ["sandbox"])) == 3
+    withdraw_refusal(connection, refusal)
+    assert [item.caller_address for item in list_refusals(connection, ["sandbox"])].count("192.0.2.9") == 1
+    assert len(list_refusals(connection, ["sandbox"])) == 2
 
 
 def test_replay_of_accepted_callback_adds_no_event(connection: Connection) -> None:

@@ -72,6 +72,7 @@ def test_provider_shows_its_jobs_and_refusals(browser: Browser, web_connection: 
     assert "/admin/callbacks?provider=by-attempt&verdict=refused" in page.urls
     assert "192.0.2.1" in page.text
     assert "refused: 3, at most 3 per h" in page.text
+    assert "signature, or its time or nonce" in page.text
 
 
 def test_provider_says_that_all_callbacks_were_refused(browser: Browser, web_connection: Connection) -> None:
