@@ -29,7 +29,9 @@ _MISSING_CAUSE = (
     "The provider does not sign these callbacks, a proxy in between removes the header, or its name has underscores in "
     "place of hyphens: web servers drop such headers."
 )
+_MISSING_VALUE = re.compile(r"The (field|query|pair) (.+) is missing\.", re.DOTALL)
 _MAX_HEADERS = 100
+_PAIR_ROLES = frozenset({"timestamp", "id", "nonce"})
 _ENCODINGS = ("hex", "base64", "base64-hex")
 _MAX_SIGNATURE_CHARS = 1_000
 # A header that is sent twice arrives as one, joined by commas; each value of Standard Webhooks contains a comma itself.
@@ -57,7 +59,7 @@ def explain_signature(
         error = caught
     else:
         return Explanation(None, None, ("The signature is valid with the current settings. Replay the callback.",))
-    causes = tuple(_find_causes(scheme, callback, documents)) or _get_general_causes(error)
+    causes = tuple(_find_causes(scheme, callback, documents)) or _get_general_causes(scheme, error)
     return Explanation(error.part, str(error), causes)
 
 
@@ -87,8 +89,12 @@ def _verifies(scheme: Scheme, callback: IncomingCallback, documents: Mapping[str
     return True
 
 
-def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
+def _get_general_causes(scheme: Scheme, error: InvalidSignature) -> tuple[str, ...]:
     message = str(error)
+    if missing := _MISSING_VALUE.fullmatch(message):
+        return (_explain_missing_value(scheme, error.part, missing[1], missing[2]),)
+    if "missing" in message and message.startswith(("The field", "The member")):
+        return ("The body does not have the form that `signature` expects: see which form the provider signs.",)
     if "missing" in message:
         return (_MISSING_CAUSE,)
     if "match" in message:
@@ -99,6 +105,21 @@ def _get_general_causes(error: InvalidSignature) -> tuple[str, ...]:
         )
         return (cause,)
     return ()
+
+
+def _explain_missing_value(scheme: Scheme, part: str, kind: str, name: str) -> str:
+    """Explain why a value that is not in a header of its own is missing: mostly it is configured in the wrong place."""
+    if kind == "query":
+        return f"The URL that was called has no parameter `{name}`. Does `signature` name the right one?"
+    if kind == "pair":
+        header = _find_signature_header(scheme)
+        return f"The signature in the header `{header}` has no pair `{name}`. Does `signature` name the right one?"
+    meaning = "where `timestamp` of `signature` says that the time is"
+    text = f"The body has no `{name}`, {meaning if part == 'timestamp' else 'which `signature` reads'}."
+    if not isinstance(scheme, Recipe) or scheme.format != "pairs" or part not in _PAIR_ROLES:
+        return text
+    hint = f'write `{part} = "pair:{name}"`'
+    return f"{text} If it is in the signature header, as in `{name}=…,{scheme.pair}=…`, {hint}."
 
 
 def _has_setting(scheme: Scheme, name: str) -> bool:

@@ -136,7 +136,7 @@ def _parse_sources(recipe: "Recipe", errors: dict[str, str]) -> dict[str, ValueS
     sources = {}
     for name, text in texts.items():
         try:
-            sources[name] = parse_source(text)
+            sources[name] = parse_source(text, with_pairs=recipe.format == "pairs" and name != "source")
         except ValueError as error:
             errors[name] = str(error)
     try:

@@ -20,6 +20,7 @@ from receiver.domain.documents.errors import UnreadableDocument
 from receiver.domain.documents.json_documents import format_number
 from receiver.domain.documents.nested import expand_texts, find_nested_names
 from receiver.domain.documents.reader import parse_document
+from receiver.domain.suggestions import format_suggestion
 from receiver.signatures.base import InvalidSignature
 
 _NAME = re.compile(r"[!-9;-~]+")
@@ -119,8 +120,12 @@ class ValueSource:
         return value
 
 
-def compile_path(path: str) -> Search:
+def compile_path(path: str, *, with_pairs: bool = False) -> Search:
     """Compile a JMESPath.
+
+    Args:
+        path: the JMESPath.
+        with_pairs: whether a ``pair:NAME`` is allowed in its place, for the error.
 
     Raises:
         ValueError: the path is invalid.
@@ -128,11 +133,18 @@ def compile_path(path: str) -> Search:
     try:
         compiled = jmespath.compile(path)
     except (JMESPathError, RecursionError):
-        raise ValueError("Must be header:NAME, query:NAME or a JMESPath.") from None
+        prefixes = ("header", "query", "pair") if with_pairs else ("header", "query")
+        forms = ", ".join(f"{prefix}:NAME" for prefix in prefixes)
+        raise ValueError(f"Must be {forms} or a JMESPath.{_suggest_prefix(path, prefixes)}") from None
     members = _list_members(compiled.parsed)
     search: Search = compiled.search if members is None else _build_member_search(members)
     names = find_nested_names([path])
     return (lambda document: search(expand_texts(document, names))) if names else search
+
+
+def _suggest_prefix(path: str, prefixes: Sequence[str]) -> str:
+    prefix, colon, name = path.partition(":")
+    return format_suggestion(path, [f"{known}:{name}" for known in prefixes]) if colon and prefix.isalnum() else ""
 
 
 def _list_members(node: Any) -> list[str] | None:
@@ -158,19 +170,21 @@ def _build_member_search(names: Sequence[str]) -> Search:
     return search
 
 
-def parse_source(text: str) -> ValueSource:
-    """Compile a source.
+def parse_source(text: str, *, with_pairs: bool = False) -> ValueSource:
+    """Compile a source; `with_pairs` is whether the error for a wrong one names ``pair:NAME``, too.
 
     Raises:
         ValueError: the source is invalid.
     """
     kind, _, name = text.partition(":")
-    if kind not in _READER_FACTORIES:
+    if kind != "field" and kind not in _READER_FACTORIES:
         kind, name = "field", text
     if kind != "field" and not _NAME.fullmatch(name):
         raise ValueError(f"Must be {kind}: followed by a name in ASCII without spaces or colons.")
     if kind == "header" and "_" in name:
         raise ValueError("Must not contain an underscore: web servers drop such headers, so that it is never received.")
+    if kind == "field":
+        return ValueSource(kind, name, _build_field_reader(name, with_pairs=with_pairs))
     name = name.lower() if kind == "header" else name
     return ValueSource(kind, name, _READER_FACTORIES[kind](name))
 
@@ -244,8 +258,8 @@ def _build_pair_reader(key: str) -> Callable[[VerificationContext], bytes]:
     return lambda context: _get_single(context.pairs.get(encoded_key, []), "signature", f"The pair {key}")
 
 
-def _build_field_reader(path: str) -> Callable[[VerificationContext], bytes]:
-    search = compile_path(path)
+def _build_field_reader(path: str, *, with_pairs: bool) -> Callable[[VerificationContext], bytes]:
+    search = compile_path(path, with_pairs=with_pairs)
     return lambda context: encode_scalar(context.search(search), path)
 
 
@@ -253,5 +267,4 @@ _READER_FACTORIES: Mapping[str, Callable[[str], Callable[[VerificationContext], 
     "header": build_header_reader,
     "query": _build_query_reader,
     "pair": _build_pair_reader,
-    "field": _build_field_reader,
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.schemas.signatures import SCHEMES, SignatureSchema
 from receiver.signatures.base import CallbackAuth, Scheme
 from receiver.signatures.explain import explain_signature
+from receiver.signatures.recipe import Recipe
 from tests.support.factories import NOON
 from tests.support.signers import ADYEN_BODY, SIGNERS
 
@@ -168,7 +170,7 @@ def test_signature_in_another_header_is_reported() -> None:
     ],
 )
 def test_other_encoding_is_reported(
-    encode: Callable[[bytes], str], cause: str, settings: dict[str, str], template: str
+    encode: Callable[[bytes], str], cause: str, settings: dict[str, Any], template: str
 ) -> None:
     scheme = load_hmac(encoding="hex", secrets=["s"], **settings)
     assert cause in find_cause(scheme, build_signed(template.format(encode(sign(BODY, b"s")))))
@@ -220,3 +222,56 @@ def test_arbitrary_callback_can_be_explained(name: str, body: bytes, value: str)
     headers = dict.fromkeys(signed.headers, value)
     explanation = explain_signature(load_scheme(name), replace(signed, body=body, headers=headers))
     assert SIGNERS[name].secret not in str(explanation)
+
+
+def build_pairs_callback() -> IncomingCallback:
+    """Return a callback whose time is beside the signature, in a list of pairs."""
+    time = str(int(NOON.timestamp()))
+    signature = hmac.new(b"s", f"{time}.".encode() + BODY, sha256).hexdigest()
+    headers = {"content-type": "application/json", "x-sig": f"t={time},v1={signature}"}
+    return IncomingCallback("POST", "/callbacks/acme", headers, BODY, NOON)
+
+
+def test_time_that_is_not_in_the_body_is_sought_in_the_pairs() -> None:
+    recipe = Recipe(
+        source="header:X-Sig", secrets=["s"], format="pairs", pair="v1", signed="{timestamp}.{body}", timestamp="t"
+    )
+    callback = build_pairs_callback()
+    explanation = explain_signature(recipe, callback)
+    assert (explanation.part, explanation.message) == ("timestamp", "The field t is missing.")
+    [cause] = explanation.causes
+    assert cause == (
+        "The body has no `t`, where `timestamp` of `signature` says that the time is. If it is in the signature "
+        'header, as in `t=…,v1=…`, write `timestamp = "pair:t"`.'
+    )
+    assert explain_signature(replace(recipe, timestamp="pair:t"), callback).part is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause"),
+    [
+        ({"timestamp": "at"}, "The body has no `at`, where `timestamp` of `signature` says that the time is."),
+        (
+            {"timestamp": "query:at"},
+            "The URL that was called has no parameter `at`.",
+        ),
+        (
+            {"timestamp": "pair:at", "format": "pairs", "pair": "v1"},
+            "The signature in the header `x-sig` has no pair `at`. Does `signature` name the right one?",
+        ),
+        ({"timestamp": "header:X-At"}, "The provider does not sign these callbacks, a proxy in between removes"),
+    ],
+)
+def test_missing_value_is_explained_by_where_it_is_sought(settings: dict[str, Any], cause: str) -> None:
+    recipe = Recipe(source="header:X-Sig", secrets=["s"], signed="{timestamp}.{body}", **settings)
+    assert find_cause(recipe, build_pairs_callback()).startswith(cause)
+
+
+def test_missing_signature_in_the_body_names_its_path() -> None:
+    recipe = Recipe(source="auth.sig", secrets=["s"], signed="{field:id}")
+    assert find_cause(recipe, build_pairs_callback()) == "The body has no `auth.sig`, which `signature` reads."
+
+
+def test_wrong_signature_may_be_forged() -> None:
+    cause = find_cause(load_scheme("github"), build_callback("github", "another"))
+    assert cause.startswith("The callback may be forged.")

@@ -4,6 +4,7 @@ import hmac
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.recipe import Recipe
+from receiver.signatures.recipe_compiler import InvalidRecipe
 from tests.support.recipes import (
     BODY,
     KEY,
@@ -114,6 +116,23 @@ def test_values_may_be_pairs_of_signature_header() -> None:
         str(expect_rejection(scheme, build_callback({"x-sig": f"s={compute_mac(b'abc')};i=bc"})))
         == "The pair n is missing."
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        (
+            {"format": "pairs", "pair": "v1", "timestamp": "pairs:t"},
+            "Must be header:NAME, query:NAME, pair:NAME or a JMESPath. Did you mean pair:t?",
+        ),
+        ({"timestamp": "heder:X-Time"}, "Must be header:NAME, query:NAME or a JMESPath. Did you mean header:X-Time?"),
+        ({"timestamp": "a b"}, "Must be header:NAME, query:NAME or a JMESPath."),
+    ],
+)
+def test_wrong_source_is_refused_with_what_is_allowed(settings: dict[str, Any], error: str) -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        build_recipe(signed="{timestamp}.{body}", **settings)
+    assert caught.value.errors["timestamp"] == error
 
 
 def test_message_id_is_read_from_source() -> None:
