@@ -12,7 +12,7 @@ import orjson
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from receiver.domain.egress import PROXY_FORM, Proxy
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion, format_suggestion
 from receiver.domain.targets import normalize_host_pattern
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.standard_webhooks import decode_key
@@ -87,7 +87,7 @@ class Choice(validate.OneOf):
         super().__init__(choices)
 
     def _format_error(self, value: Any) -> str:
-        return super()._format_error(value) + format_suggestion(str(value), self.choices)
+        return super()._format_error(value) + format_list_suggestion(str(value), self.choices)
 
 
 class StrictSchema(Schema):

@@ -26,7 +26,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.domain.documents.writer import CONTENT_TYPES
 from receiver.domain.egress import PRODUCT
 from receiver.domain.jobs import StatusReport
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion
 from receiver.providers.base import Provider
 from receiver.providers.capabilities import CallbackSettings, MalformedCallback, NoSample
 from receiver.settings import build_callback_target, load_settings
@@ -169,11 +169,11 @@ def send(
 def _find_provider(providers: Mapping[str, Provider], name: str, account: str | None) -> Provider:
     base_names, accounts = list_base_names(providers), list_accounts(providers, name)
     if name not in base_names:
-        suggestion = format_suggestion(name, base_names)
+        suggestion = format_list_suggestion(name, base_names)
         raise _build_choice_error("provider", f"Must be one of: {', '.join(base_names) or 'none'}.{suggestion}")
     configured = providers.get(join_account(name, account))
     if configured is None:
-        suggestion = format_suggestion(account or "", accounts)
+        suggestion = format_list_suggestion(account or "", accounts)
         raise _build_choice_error("--account", f"Must be one of: {', '.join(accounts) or 'none'}.{suggestion}")
     return configured
 
@@ -204,7 +204,7 @@ def _build_sample(
         raise click.UsageError("Pass --reference and --status, or the body of a callback with --body FILE.")
     spelled_status = samples.find_status(status or "") if samples.statuses else status or ""
     if spelled_status is None:
-        suggestion = format_suggestion(status or "", samples.statuses)
+        suggestion = format_list_suggestion(status or "", samples.statuses)
         raise _build_choice_error("--status", f"Must be one of: {', '.join(samples.statuses)}.{suggestion}")
     try:
         sample = samples.build(target, reference, spelled_status, signer.now, signer.unique_id)

@@ -10,7 +10,7 @@ import orjson
 from receiver.cli.errors import FAILED, report_errors
 from receiver.domain.accounts import is_included, list_base_names
 from receiver.domain.errors import ReceiverError
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion
 from receiver.operations.provider_checks import check_account, describe_setup
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
@@ -49,7 +49,7 @@ def _select_providers(settings: Settings, names: Sequence[str]) -> Sequence[Prov
     unknown = sorted(set(names) - providers.keys() - set(list_base_names(providers)))
     if unknown:
         configured = ", ".join(list_base_names(providers)) or "none"
-        suggestion = format_suggestion(unknown[0], list_base_names(providers))
+        suggestion = format_list_suggestion(unknown[0], list_base_names(providers))
         raise UnknownProvider(f"Not configured: {', '.join(unknown)}. Must be one of: {configured}.{suggestion}")
     return [provider for name, provider in sorted(providers.items()) if not names or is_included(name, names)]
 

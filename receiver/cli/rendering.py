@@ -5,6 +5,7 @@ import click
 from receiver.cli.formats import Json
 from receiver.cli.output import build_status_field, build_time_field, print_fields, print_section, print_text
 from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOBS, format_flags, format_provider
+from receiver.domain.plurals import format_count
 from receiver.domain.status_explanations import mark_replaced
 from receiver.domain.status_symbols import StatusKind
 from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
@@ -118,6 +119,6 @@ def _print_last_response(document: Json) -> None:
     if body:
         print_text(f"\n{body[:_MAX_BODY_CHARS]}")
         if len(body) > _MAX_BODY_CHARS:
-            click.echo(f"({len(body) - _MAX_BODY_CHARS} more characters: --json)")
+            click.echo(f"({format_count(len(body) - _MAX_BODY_CHARS, 'more character')}: --json)")
     if attempt["response_truncated"]:
         click.echo("(only the first MiB of the response is stored)")

@@ -11,6 +11,7 @@ from receiver.cli.formats import Json
 from receiver.cli.messages import print_message, show_progress
 from receiver.cli.output import print_fields, print_json
 from receiver.domain.callbacks import VERDICTS
+from receiver.domain.plurals import format_count
 
 REPLAYABLE_VERDICTS = [verdict for verdict in VERDICTS if verdict != "duplicate"]
 """The verdicts of callbacks that are replayed. A duplicate repeats a callback that is replayed itself."""
@@ -125,6 +126,7 @@ def _give_up(callbacks: Sequence[Json], summary: _Summary) -> None:
     """Record the callbacks that were not tried as failed."""
     remaining = callbacks[summary.processed :]
     if remaining:
-        print_message(f"stopped: {len(remaining)} callbacks not replayed; repeat the command when the service is up")
+        number = format_count(len(remaining), "callback")
+        print_message(f"stopped: {number} not replayed; repeat the command when the service is up")
     for callback in remaining:
         summary.add_failure(callback, "The service was unavailable.")

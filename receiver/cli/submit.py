@@ -18,6 +18,7 @@ from receiver.cli.messages import print_message, show_progress
 from receiver.cli.output import print_json
 from receiver.cli.rendering import print_request
 from receiver.domain.notifications import NotifyEvent
+from receiver.domain.plurals import format_count
 from receiver.domain.sending import DEFAULT_PRIORITY, HIGHEST_PRIORITY, LOWEST_PRIORITY, MAX_BATCH_SIZE
 
 _MAX_BODY_CHARS = 1_000_000
@@ -138,7 +139,7 @@ def submit_many(file: IO[bytes], idempotency_key: str | None, as_json: bool) -> 
     finally:
         if as_json:
             print_json({"items": accepted, "next_cursor": None})
-        print_message(f"{len(accepted)} of {total} requests submitted")
+        print_message(f"{len(accepted):,} of {format_count(total, 'request')} submitted")
 
 
 def post_idempotently(path: str, params: Json, idempotency_key: str | None) -> Json:

@@ -69,7 +69,7 @@ def _format_key_providers(key: Json) -> str:
 
 def format_provider_status(event: Json) -> str:
     """Return the provider's own status of an event, with its code."""
-    return " / ".join(filter(None, (event["provider_status"], event["code"])))
+    return " / ".join(dict.fromkeys(filter(None, (event["provider_status"], event["code"]))))
 
 
 def _format_last_response(notification: Json) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from receiver.cli.api import ApiError, Service
 from receiver.cli.messages import print_message
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion
 
 _PAGE_SIZE = 500
 
@@ -24,4 +24,4 @@ def report_unknown_names(service: Service, filters: Mapping[str, Any]) -> None:
         name = filters.get(kind)
         if name and name not in choices:
             listed = ", ".join(sorted(choices)) or "none"
-            print_message(f"no {kind} has the name {name}; there are: {listed}.{format_suggestion(name, choices)}")
+            print_message(f"no {kind} has the name {name}; there are: {listed}.{format_list_suggestion(name, choices)}")

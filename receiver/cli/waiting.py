@@ -15,6 +15,7 @@ from receiver.cli.messages import print_message, show_progress
 from receiver.cli.output import print_json
 from receiver.cli.table_printer import TablePrinter
 from receiver.cli.tables import JOBS
+from receiver.domain.plurals import format_count
 
 _LONG_POLL_S = 30
 _MAX_OUTAGE_S, _OUTAGE_RETRY_INTERVAL_S = 60.0, 0.5
@@ -51,7 +52,7 @@ def wait(job_ids: Sequence[UUID], request_id: UUID | None, timeout: float | None
         ids = [job["id"] for job in request["jobs"]] if request else list(dict.fromkeys(job_ids))
         jobs = []
         for index, job_id in enumerate(ids):
-            update(f"{index} of {len(ids)} jobs are final; waiting for {job_id}")
+            update(f"{index} of {format_count(len(ids), 'job')} final; waiting for {job_id}")
             jobs.append(waiter.wait_for_job(job_id))
     if as_json:
         print_json({"items": jobs, "next_cursor": None})
@@ -126,5 +127,6 @@ def _report_success(jobs: Sequence[Json], request: Json | None) -> bool:
     others = [job for job in jobs if job["status"] != "succeeded"]
     if not others:
         return True
-    print_message(f"{len(jobs) - len(others)} of {len(jobs)} jobs succeeded; see `receiver job show {others[0]['id']}`")
+    succeeded = f"{len(jobs) - len(others)} of {format_count(len(jobs), 'job')} succeeded"
+    print_message(f"{succeeded}; see `receiver job show {others[0]['id']}`")
     return False

@@ -304,7 +304,8 @@ def _check_generation(job: AuditedJob, events: Sequence[JobEvent]) -> list[Findi
     misplaced = [event for event in events if event.source == EventSource.CALLBACK and not _is_current(job, event)]
     if not misplaced:
         return []
-    stored = f"{len(misplaced)} events of callbacks, the first received at {_format(misplaced[0].received_at)}"
+    noun = "event of a callback" if len(misplaced) == 1 else "events of callbacks"
+    stored = f"{len(misplaced)} {noun}, the first received at {_format(misplaced[0].received_at)}"
     proven = f"its reference named it from {_format(job.opened_at)} until {_format(job.next_opened_at)}"
     return [_build_job_finding(job, FindingKind.GENERATION, stored, proven)]
 

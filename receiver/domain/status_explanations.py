@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from receiver.domain.jobs import Effect, EventSource, JobEvent, JobStatus, Precedence, fold_job
+from receiver.domain.plurals import format_count
 
 REPLACED = "replaced"
 """How pages and commands show the effect of an event without one, for which a replay recorded a mapped status."""
@@ -223,15 +224,15 @@ def _explain_overtaking(events: Sequence[JobEvent]) -> Iterable[str]:
 
 
 def _count_effects(effects: Sequence[tuple[JobEvent, Effect | None]], *, is_partial: bool) -> Iterable[str]:
-    scope = f"Of the newest {len(effects):,} events, " if is_partial else ""
+    scope = f"Of the newest {format_count(len(effects), 'event')}, " if is_partial else ""
     repeated = sum(effect is Effect.DUPLICATE for _, effect in effects)
     stale = sum(effect is Effect.STALE for _, effect in effects)
     counts = []
     if repeated:
-        counts.append(f"{_count_events(repeated)} {_agree(repeated, 'repeats', 'repeat')} a known status")
+        counts.append(f"{format_count(repeated, 'event')} {_agree(repeated, 'repeats', 'repeat')} a known status")
     if stale:
         verb, pronoun = _agree(stale, "is", "are"), _agree(stale, "it", "them")
-        counts.append(f"{_count_events(stale)} {verb} stale: a status that outranks {pronoun} had arrived")
+        counts.append(f"{format_count(stale, 'event')} {verb} stale: a status that outranks {pronoun} had arrived")
     if counts:
         text = f"{scope}{' and '.join(counts)}."
         yield text[0].upper() + text[1:]
@@ -251,8 +252,8 @@ def _list_unmapped(events: Sequence[JobEvent]) -> Iterable[str]:
     verb, pronoun = _agree(count, "is", "are"), _agree(count, "it", "them")
     is_replayable = any(event.source is EventSource.CALLBACK for event in unmapped)
     yield (
-        f"{_count_events(len(unmapped))} changed nothing: {_list_words(unmapped)} {verb} missing from the provider's "
-        f"`statuses`. Add {pronoun} there, reload the configuration (SIGHUP), and "
+        f"{format_count(len(unmapped), 'event')} changed nothing: {_list_words(unmapped)} {verb} missing from the "
+        f"provider's `statuses`. Add {pronoun} there, reload the configuration (SIGHUP), and "
         f"{'replay the callback' if is_replayable else 'poll the job again'}."
     )
 
@@ -306,10 +307,6 @@ def _list_words(events: Iterable[JobEvent]) -> str:
 
 def _capitalize(event: JobEvent) -> str:
     return str(event.status).replace("_", " ").capitalize()
-
-
-def _count_events(count: int) -> str:
-    return f"{count:,} {_agree(count, 'event', 'events')}"
 
 
 def _agree(count: int, singular: str, plural: str) -> str:

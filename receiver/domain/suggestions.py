@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 _MAX_SUGGESTIONS = 3
 _MIN_SIMILARITY = 0.7
+_MAX_PLAIN_CHOICES = 3
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
@@ -29,6 +30,12 @@ def format_suggestion(name: str, choices: Iterable[str], titles: Mapping[str, st
         return ""
     *others, last = suggested
     return f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?"
+
+
+def format_list_suggestion(name: str, choices: Iterable[str]) -> str:
+    """Return `format_suggestion` for choices that are listed beside it; "" for so few that the list is enough."""
+    names = list(choices)
+    return format_suggestion(name, names) if len(names) > _MAX_PLAIN_CHOICES else ""
 
 
 def _normalize(text: str) -> str:

@@ -15,6 +15,7 @@ from uuid import UUID
 from receiver.domain.backoff import compute_poll_interval
 from receiver.domain.decisions import decide_by_items
 from receiver.domain.jobs import StatusReport
+from receiver.domain.plurals import format_count
 from receiver.domain.sending import ItemStatus, ParsedResponse, RequestStatus, RetryRules
 
 
@@ -130,7 +131,7 @@ def _settle_by_items(parsed: ParsedResponse) -> LookupResult | None:
 
 def _send_again(unknown_request: UnknownRequest, retry_rules: RetryRules) -> LookupResult:
     lookups = unknown_request.not_found + 1
-    detail = f"not found in {lookups} lookup{'s' if lookups > 1 else ''}, so the request never arrived"
+    detail = f"not found in {format_count(lookups, 'lookup')}, so the request never arrived"
     if unknown_request.failures >= retry_rules.retry.attempts:
         return LookupResult(RequestStatus.FAILED, f"{detail}; attempts used up", absent=True)
     if unknown_request.at >= unknown_request.deadline_at:

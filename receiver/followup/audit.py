@@ -28,6 +28,7 @@ from receiver.domain.audit import (
     repair_event,
 )
 from receiver.domain.jobs import JobEvent
+from receiver.domain.plurals import format_count
 from receiver.domain.sending import RequestStatus
 from receiver.store.audit import (
     FIRST_ID,
@@ -172,7 +173,7 @@ class Audit:
         missing = {(event.job_id, event.key) for event in events} - find_stored_events(connection, events)
         if not missing:
             return []
-        proven = f"contains {len(missing)} event{'s' if len(missing) > 1 else ''} not stored"
+        proven = f"contains {format_count(len(missing), 'event')} not stored"
         return [_build_lost_callback_finding(callback, proven)]
 
     def _repair_callback(self, finding: Finding, callback: StoredCallback) -> Finding:

@@ -17,6 +17,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.filters import JobFilter
 from receiver.domain.jobs import build_operator_event
 from receiver.domain.paging import Cursor, PageRequest
+from receiver.domain.plurals import format_count
 from receiver.reconcile import reconcile
 from receiver.store.callbacks import Verdict
 from receiver.store.connections import Connection
@@ -186,7 +187,9 @@ class _Eraser:
         counts, terms, providers = ErasedCounts(), set(self._selection.metadata.values()), set()
         for request_ids, jobs in self._iterate_batches(subjects):
             counts += self._erase_batch(request_ids, jobs)
-            self._report_progress(f"{counts.requests:,} requests, {counts.callbacks:,} callbacks")
+            self._report_progress(
+                f"{format_count(counts.requests, 'request')}, {format_count(counts.callbacks, 'callback')}"
+            )
             terms |= {str(request_id) for request_id in request_ids} | {request_id.hex for request_id in request_ids}
             terms |= {job.reference for job in jobs}
             providers |= {job.provider for job in jobs}

@@ -13,7 +13,7 @@ from receiver.domain.errors import ReceiverError
 from receiver.domain.notifications import NotifyEvent
 from receiver.domain.records import record
 from receiver.domain.sending import DEFAULT_PRIORITY
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion
 from receiver.domain.targets import TargetNotAllowed, TargetRules
 from receiver.providers.base import Provider
 from receiver.store.requests import NewRequest
@@ -80,7 +80,7 @@ def prepare_request(
     operation = provider.operations.get(submission.operation)
     if operation is None:
         choices = ", ".join(provider.operations) or "none"
-        suggestion = format_suggestion(submission.operation, provider.operations)
+        suggestion = format_list_suggestion(submission.operation, provider.operations)
         raise InvalidSubmission({"operation": [f"Must be one of: {choices}.{suggestion}"]})
     errors = operation.check_payload(submission.payload, datetime.now(UTC))
     if errors:
@@ -116,7 +116,7 @@ def find_provider(providers: Mapping[str, Provider], name: str, account: str | N
     names, accounts = list_base_names(providers), list_accounts(providers, name)
     if name not in names:
         configured = ", ".join(names) or "none"
-        suggestion = format_suggestion(name, names)
+        suggestion = format_list_suggestion(name, names)
         raise InvalidSubmission(
             {"provider": [f"The provider is not configured. Must be one of: {configured}.{suggestion}"]}
         )
@@ -125,7 +125,7 @@ def find_provider(providers: Mapping[str, Provider], name: str, account: str | N
     elif account is None:
         message = f"Missing data for required field. {_format_choices(accounts)}"
     else:
-        message = f"{_format_choices(accounts)}{format_suggestion(account, accounts)}"
+        message = f"{_format_choices(accounts)}{format_list_suggestion(account, accounts)}"
     raise InvalidSubmission({"account": [message]})
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from receiver.domain.errors import ReceiverError
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion
 from receiver.domain.times import UNITS
 from receiver.signatures.checks import (
     HASHES,
@@ -257,7 +257,7 @@ def _check_choices(recipe: "Recipe") -> dict[str, str]:
 
 
 def _format_choices(value: str, allowed: Sequence[str]) -> str:
-    return f"Must be one of: {', '.join(filter(None, allowed))}.{format_suggestion(value, allowed)}"
+    return f"Must be one of: {', '.join(filter(None, allowed))}.{format_list_suggestion(value, allowed)}"
 
 
 def _check_combinations(recipe: "Recipe", sources: Mapping[str, ValueSource]) -> dict[str, str]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from receiver.domain.plurals import format_count
+
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
@@ -69,7 +71,7 @@ def compare(
     mismatches += _find_unexpected("request", requests, {entry["client_reference"] for entry in ledger["requests"]})
     mismatches += _find_unexpected("job", jobs, {entry["reference"] for entry in ledger["jobs"]})
     if ledger["double_sends"]:
-        mismatches.append(f"{ledger['double_sends']} requests were carried out more than once")
+        mismatches.append(f"{format_count(ledger['double_sends'], 'request')} carried out more than once")
     return Comparison(
         requests=len(requests),
         jobs=len(jobs),

@@ -8,6 +8,7 @@ from rich.live import Live
 from rich.table import Table
 
 from receiver.cli.demo.compare import Comparison
+from receiver.domain.plurals import format_count
 
 _MAX_MISMATCHES = 20
 
@@ -59,11 +60,13 @@ class DemoDisplay:
         for line in comparison.mismatches[:_MAX_MISMATCHES]:
             self._console.print(f"[red]✗[/red] {line}", highlight=False)
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(comparison.by_status.items()))
+        mismatches = len(comparison.mismatches)
         mark = "[green]✓[/green]" if comparison.agrees else "[red]✗[/red]"
         self._console.print(
-            f"{mark} {comparison.requests} requests, {comparison.jobs} jobs ({statuses}), "
-            f"{comparison.forged_accepted} of {comparison.forged} forged callbacks accepted, "
-            f"{len(comparison.mismatches)} mismatches, {seconds:.1f} s",
+            f"{mark} {format_count(comparison.requests, 'request')}, "
+            f"{format_count(comparison.jobs, 'job')} ({statuses}), "
+            f"{comparison.forged_accepted} of {format_count(comparison.forged, 'forged callback')} accepted, "
+            f"{mismatches:,} {'mismatch' if mismatches == 1 else 'mismatches'}, {seconds:.1f} s",
             highlight=False,
         )
         if comparison.agrees and comparison.by_status.get("unresolved"):
@@ -77,5 +80,5 @@ def _build_progress_table(requests: int, counts: Mapping[tuple[str, str], int], 
         total = f" of {requests}" if subject == "request" else ""
         cells = [f"{status} {count}" for status, count in by_status.items()]
         table.add_row(f"{subject}s {sum(by_status.values())}{total}", " · ".join(cells))
-    table.add_row("provider", f"{pending} callbacks pending")
+    table.add_row("provider", f"{format_count(pending, 'callback')} pending")
     return table

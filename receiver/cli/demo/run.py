@@ -18,6 +18,7 @@ from receiver.cli.demo.environment import HOLD_PROVIDER, RETRY_PROVIDER, DemoEnv
 from receiver.cli.process_group import StopRequested
 from receiver.cli.ready_message import print_ready
 from receiver.domain.errors import ReceiverError
+from receiver.domain.plurals import format_count
 from receiver.sandbox.scripts import build_script
 from receiver.store.connections import Connection, connect
 from receiver.store.stats import count_by_status, list_all_jobs, list_all_requests
@@ -54,7 +55,7 @@ def run_demo(environ: Mapping[str, str], *, requests: int, seed: int, keep: bool
     display = DemoDisplay(requests)
     display.print_step("starting Postgres, the sandbox provider, web and worker")
     with start_environment(environ, seed) as environment, closing(connect(environment.dsn)) as connection:
-        display.print_step(f"submitting {requests} requests to {environment.url}/v1/requests")
+        display.print_step(f"submitting {format_count(requests, 'request')} to {environment.url}/v1/requests")
         with display.show_live():
             _submit(environment, requests, seed)
             deadline = time.monotonic() + _MIN_WAIT_S + requests / _REQUESTS_PER_S

@@ -31,6 +31,8 @@ from receiver.schemas.fields import NO_NUL
 from receiver.schemas.json_schema import DEFINITIONS, JSON_VALUE
 from receiver.schemas.paths import PLACEHOLDER
 
+_MISSING = "Missing data for required field."
+_EMPTY = "Must not be empty."
 _REQUIRED_VALUE = {
     **JSON_VALUE,
     "description": "Neither null nor empty text.",
@@ -82,7 +84,7 @@ class DeclaredOperation(Operation):
         path_names = self._path_names
         fields = {**self.defaults, **payload}
         missing = [name for name in self._required_names if fields.get(name) in (None, "")]
-        errors = {name: ["Missing data for required field."] for name in missing}
+        errors = {name: [_EMPTY if name in payload else _MISSING] for name in missing}
         for name in self._source_names:
             if name not in errors and not as_text(fields[name]):
                 errors[name] = ["Must be text or a number."]

@@ -179,7 +179,7 @@ def _build_event_step(event: Document, *, is_decisive: bool) -> Step:
     }[source]
     if source == "response" and event["actor"]:
         sender, title = Party.CLIENT, "Tracked"
-    words = " ".join(filter(None, (event["provider_status"], event["code"])))
+    words = " ".join(dict.fromkeys(filter(None, (event["provider_status"], event["code"]))))
     return Step(
         at=_parse_time(event["received_at"]),
         sender=sender,

@@ -70,7 +70,7 @@ def test_submit_many_submits_batches_once(service: Service, name: str, tmp_path:
     ]
     again = service.run("request", "submit-many", file, "--json")
     assert [item["id"] for item in json.loads(again.stdout)["items"]] == [item["id"] for item in submitted_items]
-    assert "1203 of 1203 requests submitted" in again.stderr
+    assert "1,203 of 1,203 requests submitted" in again.stderr
 
 
 def test_submit_many_with_a_new_key_submits_again(service: Service, name: str) -> None:

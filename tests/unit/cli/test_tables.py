@@ -82,3 +82,10 @@ def test_key_without_providers_is_for_all() -> None:
 def test_provider_status_is_shown_with_its_code() -> None:
     assert format_cell(EVENTS, "provider status", {"provider_status": "ACK", "code": "1801"}) == "ACK / 1801"
     assert format_cell(EVENTS, "provider status", {"provider_status": None, "code": "1801"}) == "1801"
+
+
+@pytest.mark.parametrize(
+    ("code", "cell"), [("1800", "RECEIVED / 1800"), ("RECEIVED", "RECEIVED"), (None, "RECEIVED"), ("", "RECEIVED")]
+)
+def test_code_that_repeats_the_status_is_shown_once(code: str | None, cell: str) -> None:
+    assert format_cell(EVENTS, "provider status", {"provider_status": "RECEIVED", "code": code}) == cell

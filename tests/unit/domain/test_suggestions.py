@@ -2,7 +2,7 @@
 
 import pytest
 
-from receiver.domain.suggestions import format_suggestion
+from receiver.domain.suggestions import format_list_suggestion, format_suggestion
 
 CHOICES = (
     "header",
@@ -60,3 +60,8 @@ def test_title_is_a_spelling_of_its_choice(name: str, suggestion: str) -> None:
         "sns": "Amazon SNS",
     }
     assert format_suggestion(name, titles, titles) == suggestion
+
+
+def test_short_list_needs_no_suggestion() -> None:
+    assert format_list_suggestion("headr", CHOICES[:3]) == ""
+    assert format_list_suggestion("headr", CHOICES) == " Did you mean header?"

@@ -212,6 +212,9 @@ def test_payload_without_required_fields_is_rejected() -> None:
     assert provider.operations["render"].check_payload({"text": "a", "model": {}}, NOON) == {
         "model": ["Must be text or a number."]
     }
+    for empty in ("", None):
+        errors = provider.operations["render"].check_payload({"text": empty, "model": "m"}, NOON)
+        assert errors == {"text": ["Must not be empty."]}
     for dots in (".", ".."):
         errors = provider.operations["render"].check_payload({"text": "a", "model": dots}, NOON)
         assert errors == {"model": ["Must not contain the path segments . and ..: it becomes a part of the path."]}

@@ -75,6 +75,11 @@ def test_provider_shows_its_jobs_and_refusals(browser: Browser, web_connection: 
     assert "signature, or its time or nonce" in page.text
 
 
+def test_number_of_providers_agrees_with_its_noun(browser: Browser) -> None:
+    assert "1 provider or account, by name" in browser.open("/admin/providers?provider=silent").text
+    assert "providers and accounts, by name" in browser.open("/admin/providers").text
+
+
 def test_provider_says_that_all_callbacks_were_refused(browser: Browser, web_connection: Connection) -> None:
     assert "No callback came yet" in browser.open("/admin/providers/silent").text
     save_refusals(web_connection, [Refusal("silent", "signature", "192.0.2.1", 3, datetime.now(UTC))])

@@ -85,7 +85,7 @@ def test_request_shows_provider_and_account(accounts_api: Server, accounts_conne
 @pytest.mark.parametrize(
     ("provider", "account", "field", "part"),
     [
-        ("acme", "nort", "account", "Did you mean north?"),
+        ("acme", "nort", "account", "Must be one of: north, south."),
         ("acme", "elsewhere", "account", "Must be one of: north, south."),
         ("chain", None, "account", "Missing data for required field. Must be one of: first."),
         ("plain", "north", "account", "The provider plain has no accounts."),

@@ -66,7 +66,7 @@ def test_unexpected_rows_are_mismatches() -> None:
 
 
 def test_double_send_is_a_mismatch() -> None:
-    assert compare_ledger({"double_sends": 3}).mismatches == ["3 requests were carried out more than once"]
+    assert compare_ledger({"double_sends": 3}).mismatches == ["3 requests carried out more than once"]
 
 
 @pytest.mark.parametrize(("status", "accepted"), [(200, 1), (299, 1), (400, 0), (None, 0)])
