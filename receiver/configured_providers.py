@@ -140,7 +140,7 @@ class _ProviderLoader:
         self._path = path
         self._environ = environ
         self._user_agent = user_agent
-        self._fingerprint_key = "".join(secret_keys[:1]).encode()
+        self._fingerprint_keys = [key.encode() for key in secret_keys or ("",)]
         self._previous = previous
 
     def load(self, tables: Mapping[str, Any]) -> None:
@@ -190,7 +190,7 @@ class _ProviderLoader:
             else:
                 provider = build_provider(name, resolved)
                 egress = resolve_egress(provider, self._environ, self._path.parent, self._user_agent)
-                self.providers[name] = replace(provider, egress=egress, fingerprint_key=self._fingerprint_key)
+                self.providers[name] = replace(provider, egress=egress, fingerprint_keys=self._fingerprint_keys)
         except ValidationError as error:
             faults += [
                 Fault(key, f"{resolver.redact(key, message)}{_format_value(table, key)}")

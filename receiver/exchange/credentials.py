@@ -21,6 +21,7 @@ from receiver.store.database import Database
 from receiver.store.providers import (
     CredentialRefusal,
     ProviderCredentials,
+    copy_refusals,
     find_pauses,
     forget_refusals,
     lift_refusals,
@@ -71,7 +72,10 @@ class CredentialMonitor:
 
     def configure(self, providers: Mapping[str, Provider]) -> None:
         """Use the credentials of these providers from now on, and try all of them at once."""
-        self._credentials = [ProviderCredentials(name, provider.fingerprint) for name, provider in providers.items()]
+        self._credentials = [
+            ProviderCredentials(name, provider.fingerprint, provider.former_fingerprints)
+            for name, provider in providers.items()
+        ]
         self._starting = True
 
     def step(self) -> float:
@@ -79,6 +83,9 @@ class CredentialMonitor:
         credentials, starting, self._starting = self._credentials, self._starting, False
         try:
             with self._database.transaction() as connection:
+                # The key of the fingerprints may have been replaced, which changes no credentials.
+                if any(each.former_fingerprints for each in credentials):
+                    copy_refusals(connection, credentials)
                 forget_refusals(connection, credentials, _RETRY_REFUSED_AFTER_S, starting=starting)
                 resumed = lift_refusals(connection, credentials)
                 for name in resumed:

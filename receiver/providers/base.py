@@ -100,7 +100,7 @@ class Provider:
         credentials: all credentials that requests carry, as one value; b"" for a provider that needs none.
         secrets: the secrets among them, which are redacted where a response repeats them.
         target_rules: the hosts that targets may name, for a provider whose targets are complete URLs.
-        fingerprint_key: the key of the fingerprints of credentials, equal in all processes.
+        fingerprint_keys: the keys of the fingerprints of credentials, in all processes; the first is for new ones.
         retention: how long data is stored that is erased before its request is removed.
         token_request: how access tokens are requested, for a provider whose requests carry one.
         egress: how exchanges leave this machine.
@@ -120,7 +120,7 @@ class Provider:
     account_checks: Mapping[str, AccountCheck] = field(default_factory=dict)
     credentials: bytes = field(default=b"", repr=False)
     target_rules: TargetRules | None = None
-    fingerprint_key: bytes = field(default=b"", repr=False)
+    fingerprint_keys: Sequence[bytes] = field(default=(b"",), repr=False)
     retention: Retention = field(default_factory=Retention)
     token_request: TokenRequest | None = None
     egress: Egress = field(default_factory=Egress)
@@ -141,7 +141,12 @@ class Provider:
     @property
     def fingerprint(self) -> str:
         """A name for the credentials that reveals nothing of them; "" for none."""
-        return fingerprint_credentials(self.credentials, self.fingerprint_key)
+        return fingerprint_credentials(self.credentials, self.fingerprint_keys[0])
+
+    @property
+    def former_fingerprints(self) -> Sequence[str]:
+        """The fingerprints of the same credentials under the older keys."""
+        return [fingerprint_credentials(self.credentials, key) for key in self.fingerprint_keys[1:]]
 
     @property
     def first_lookup_after(self) -> float | None:

@@ -25,10 +25,14 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCredentials:
-    """The credentials that are configured for a provider, by their fingerprint."""
+    """The credentials that are configured for a provider, by their fingerprint.
+
+    `former_fingerprints` are those of the same credentials under older keys.
+    """
 
     provider: str
     fingerprint: str
+    former_fingerprints: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,11 @@ def refuse_credentials(connection: Connection, refusals: Sequence[CredentialRefu
     """Store refusals, after which the credentials are not used any more, and return those that are new."""
     cursor = connection.cursor(row_factory=row_factory(CredentialRefusal))
     return cursor.execute(load_statement("refuse_credentials"), {"refusals": as_jsonb(refusals)}).fetchall()
+
+
+def copy_refusals(connection: Connection, credentials: Sequence[ProviderCredentials]) -> None:
+    """Store the current refusals of credentials by a former fingerprint also by their fingerprint."""
+    connection.execute(load_statement("copy_refusals"), {"credentials": as_jsonb(credentials)})
 
 
 def forget_refusals(

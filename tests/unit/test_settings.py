@@ -165,6 +165,16 @@ def test_several_secret_keys_are_live_at_once() -> None:
     assert settings.secret_keys == ("a-new-key-of-length", "an-old-key-of-length")
 
 
+def test_credentials_have_fingerprints_under_all_secret_keys() -> None:
+    new, old = "a-new-key-of-length", "an-old-key-of-length"
+    [rotated, before, after] = [
+        load(COMPLETE, **{**COMPLETE_ENVIRONMENT, "RECEIVER_SECRET_KEY": keys}).providers["acme-2"]
+        for keys in (f"{new},{old}", old, new)
+    ]
+    assert before.fingerprint != after.fingerprint
+    assert (rotated.fingerprint, rotated.former_fingerprints) == (after.fingerprint, [before.fingerprint])
+
+
 @pytest.mark.parametrize(
     "keys", ["short", "a-new-key-of-length,", "a-new-key-of-length,short", ",".join(["k" * 16] * 2)]
 )

@@ -35,6 +35,18 @@ GROUP BY provider, fingerprint ORDER BY provider, fingerprint
 ON CONFLICT DO NOTHING
 RETURNING provider, fingerprint, reason
 
+-- name: copy_refusals
+-- Insert the current refusals of credentials by a former fingerprint also by their fingerprint. The former ones remain
+-- for workers that do not have the new key yet.
+INSERT INTO refused_credentials (provider, fingerprint, refused_at, reason)
+SELECT provider, input.fingerprint, refusal.refused_at, refusal.reason
+FROM jsonb_to_recordset(%(credentials)s::jsonb)
+    AS input(provider text, fingerprint text, former_fingerprints text[])
+JOIN refused_credentials AS refusal USING (provider)
+WHERE refusal.fingerprint = ANY(input.former_fingerprints) AND refusal.lifted_at IS NULL
+ORDER BY provider, input.fingerprint
+ON CONFLICT DO NOTHING
+
 -- name: forget_refusals
 -- Delete the refusals of a worker's credentials that were lifted when another worker took over, so that the credentials
 -- are tried again. A worker that starts with the credentials tries them at once: they were configured again. A worker

@@ -75,7 +75,7 @@ def sign_in(context: AppContext, key: str, address: str) -> Caller:
     session.permanent = True
     session[_KEY_ID], session[_SIGNED_IN_AT] = str(caller.id), int(time.time())
     if caller.id == BOOTSTRAP_ID:
-        session[_KEY_PROOF] = _compute_proof(context)
+        session[_KEY_PROOF] = _compute_proofs(context)[0]
     return caller
 
 
@@ -93,7 +93,7 @@ def find_caller(context: AppContext) -> Caller | None:
     key_id = session.get(_KEY_ID)
     if key_id is None or time.time() - session.get(_SIGNED_IN_AT, 0) > LIFETIME_S:
         return None
-    if UUID(key_id) == BOOTSTRAP_ID and not hmac.compare_digest(session.get(_KEY_PROOF, ""), _compute_proof(context)):
+    if UUID(key_id) == BOOTSTRAP_ID and not _is_proven(context, session.get(_KEY_PROOF, "")):
         return None
     return context.api_keys.find_caller(UUID(key_id))
 
@@ -110,8 +110,12 @@ def is_own_form(token: str) -> bool:
     return bool(expected) and hmac.compare_digest(token.encode(), expected.encode())
 
 
-def _compute_proof(context: AppContext) -> str:
-    """Return the proof that a session began with the current `RECEIVER_ADMIN_KEY`: it ends when the key is replaced."""
-    settings = context.settings
-    key, message = "".join(settings.secret_keys[:1]).encode(), (settings.admin_key or "").encode()
-    return hmac.new(key, message, sha256).hexdigest()
+def _is_proven(context: AppContext, proof: str) -> bool:
+    """Return whether a session began with the current `RECEIVER_ADMIN_KEY`: it ends when the key is replaced."""
+    return any(hmac.compare_digest(proof, valid_proof) for valid_proof in _compute_proofs(context))
+
+
+def _compute_proofs(context: AppContext) -> Sequence[str]:
+    """Return the valid proofs of sessions of `RECEIVER_ADMIN_KEY`, one under each secret key, the newest key first."""
+    message = (context.settings.admin_key or "").encode()
+    return [hmac.new(key.encode(), message, sha256).hexdigest() for key in context.settings.secret_keys or ("",)]

@@ -15,6 +15,7 @@ from receiver.domain.responses import STATUS_RULES
 from receiver.domain.sending import PauseCause
 from receiver.exchange.credentials import CredentialMonitor, record_refusals
 from receiver.operations import providers as operations
+from receiver.providers.base import Provider as AnyProvider
 from receiver.reconcile import reconcile
 from receiver.store.actions import find_actions
 from receiver.store.connections import Connection
@@ -256,6 +257,21 @@ def test_refused_key_is_tried_again_after_a_while(own_scene: Scene, monitors: di
     age_refusals(own_scene.connection)
     monitors["first"].step()
     assert can_send(own_scene, "first")
+
+
+def test_replaced_key_of_fingerprints_is_no_change_of_credentials(own_scene: Scene, database: Database) -> None:
+    def build(*keys: bytes, api_key: str = "first") -> AnyProvider:
+        return provider(name=SHOP, api_key=api_key, fingerprint_keys=keys)
+
+    before, during, after = build(b"old"), build(b"new", b"old"), build(b"new")
+    record_refusals(own_scene.connection, [CredentialRefusal(SHOP, before.fingerprint, REASON)])
+    for actor in (during, before, during, after):
+        CredentialMonitor(database, {SHOP: actor}).step()
+        assert find_pause(own_scene.connection) == (PauseCause.CREDENTIALS, REASON)
+    own_scene.submit(SHOP, f"c-{uuid4().hex}")
+    assert not claim_requests(own_scene.connection, [ProviderCapacity(SHOP, 1, after.fingerprint)], {SHOP: 60.0})
+    CredentialMonitor(database, {SHOP: build(b"new", api_key="second")}).step()
+    assert find_pause(own_scene.connection) is None
 
 
 def test_operator_resume_clears_all_refusals(own_scene: Scene) -> None:

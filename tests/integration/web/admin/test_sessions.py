@@ -1,7 +1,7 @@
 """Sessions of the admin pages: how they begin, how they end, and what the cookie is worth to others."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -112,11 +112,11 @@ def test_sign_in_replaces_the_session_and_its_token(api: Server, browser: Browse
 
 @pytest.fixture
 def build_app(web_dsn: str, tmp_path: Path) -> Iterator[Any]:
-    """A function that creates an app with another bootstrap key."""
+    """A function that creates an app with another bootstrap key or other secret keys."""
     apps: list[Flask] = []
 
-    def build(admin_key: str | None) -> Flask:
-        app = create_app(replace(settings(web_dsn, tmp_path, {}), admin_key=admin_key))
+    def build(admin_key: str | None, secret_keys: Sequence[str] = (SECRET_KEY,)) -> Flask:
+        app = create_app(replace(settings(web_dsn, tmp_path, {}), admin_key=admin_key, secret_keys=secret_keys))
         apps.append(app)
         return app
 
@@ -131,6 +131,17 @@ def test_replaced_bootstrap_key_ends_its_sessions(
     build_app: Any, browser: Browser, replacement: str | None, has_ended: bool
 ) -> None:
     other = browse_app(build_app(replacement))
+    other.cookies = dict(browser.cookies)
+    assert is_sign_in(other.open("/admin/")) is has_ended
+
+
+@pytest.mark.parametrize(
+    ("secret_keys", "has_ended"), [(["another-secret-key", SECRET_KEY], False), (["another-secret-key"], True)]
+)
+def test_rotated_secret_key_ends_no_session_while_the_old_one_is_live(
+    build_app: Any, browser: Browser, secret_keys: Sequence[str], has_ended: bool
+) -> None:
+    other = browse_app(build_app(ADMIN_KEY, secret_keys))
     other.cookies = dict(browser.cookies)
     assert is_sign_in(other.open("/admin/")) is has_ended
 
