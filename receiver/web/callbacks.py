@@ -7,17 +7,17 @@ together, and callbacks arrive in bursts. Under gunicorn, `receiver.web.server.w
 any other WSGI server calls the endpoint as a WSGI app.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 from http import HTTPStatus
 from ipaddress import IPv4Network, IPv6Network
 from random import random
-from time import perf_counter, time_ns
+from time import monotonic, perf_counter, time_ns
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge, UnsupportedMediaType
 
-from receiver.domain.accounts import ACCOUNT_SEGMENT, CALLBACKS_PATH, join_account
+from receiver.domain.accounts import ACCOUNT_SEGMENT, CALLBACKS_PATH, join_account, split_account
 from receiver.domain.addresses import find_caller
 from receiver.domain.callbacks import Ack, IncomingCallback, add_echoed_header
 from receiver.domain.documents.encodings import (
@@ -43,6 +43,7 @@ from receiver.web.problems import ProblemError, ProblemType, build_problem_respo
 from receiver.web.security_headers import SECURITY_HEADERS
 from receiver.web.server.messages import HttpRequest, HttpResponse
 from receiver.web.tracing import trace_callback
+from receiver.web.unknown_urls import UnknownUrlLog, UnknownUrlReason
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -62,6 +63,7 @@ class CallbackEndpoint:
         self._next_app = next_app
         self._record = context.metrics.callback_responses.append
         self._logged_share = context.settings.log_callbacks
+        self._unknown_urls = UnknownUrlLog()
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -92,15 +94,16 @@ class CallbackEndpoint:
         if token.startswith(ACCOUNT_SEGMENT):
             account, _, token = token.removeprefix(ACCOUNT_SEGMENT).partition("/")
             name = join_account(name, account)
-        provider = self._context.settings.providers.get(name)
+        providers = self._context.settings.providers
+        provider = providers.get(name)
+        label = name if provider else _find_base_name(name, providers)
         callback_id: UUID | None = None
         try:
-            ack, callback_id = self._handle(request, provider, token)
+            ack, callback_id = self._handle(request, label, provider, token)
             response = _build_response(ack)
         except Exception as error:
             response = HttpResponse.from_flask(build_problem_response(error))
-        label = UNKNOWN_PROVIDER if provider is None else name
-        self._record((label, response.status, perf_counter() - started))
+        self._record((label or UNKNOWN_PROVIDER, response.status, perf_counter() - started))
         if self._logged_share and random() < self._logged_share:  # noqa: S311  # chooses what is logged
             log_callback(
                 started,
@@ -112,15 +115,26 @@ class CallbackEndpoint:
             )
         return response
 
-    def _handle(self, request: HttpRequest, provider: Provider | None, token: str) -> tuple[Ack, UUID | None]:
+    def _handle(
+        self, request: HttpRequest, label: str | None, provider: Provider | None, token: str
+    ) -> tuple[Ack, UUID | None]:
         """Return the acknowledgement of a callback once the callback is committed, and the id of its row.
 
         There is no row of a check of the URL.
+
+        Args:
+            request: the request.
+            label: the configured name to log and count the callback under, also that of a provider without the
+                account in the URL; None for no such name.
+            provider: the provider or account in the URL, if it is configured.
+            token: the rest of the path.
 
         Raises:
             Exception: the error to answer with a problem; the contract's table lists the statuses.
         """
         if provider is None or provider.callbacks is None or not provider.callbacks.settings.auth.accepts_token(token):
+            reason = _find_unknown_url_reason(label, provider)
+            self._unknown_urls.record(label, reason, self._find_caller(request), monotonic())
             detail = "Unknown callback URL: no such provider, or a wrong token."
             raise ProblemError(ProblemType.UNKNOWN_CALLBACK_URL, detail)
         callback_settings = provider.callbacks.settings
@@ -215,6 +229,19 @@ class CallbackEndpoint:
 def caller_address(environ: "WSGIEnvironment", trusted: Sequence[IPv4Network | IPv6Network]) -> str:
     """Return the address of the caller of a WSGI app; see `find_caller`."""
     return find_caller(environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", ""), trusted)
+
+
+def _find_base_name(name: str, configured: Container[str]) -> str | None:
+    """Return the provider of an account that is not configured; None if the provider is not configured either."""
+    base_name = split_account(name).provider
+    return base_name if base_name in configured else None
+
+
+def _find_unknown_url_reason(label: str | None, provider: Provider | None) -> UnknownUrlReason:
+    """Return why a URL is not a callback URL; see `CallbackEndpoint._handle`."""
+    if provider is not None:
+        return UnknownUrlReason.WRONG_TOKEN if provider.callbacks else UnknownUrlReason.NO_CALLBACKS
+    return UnknownUrlReason.UNKNOWN_ACCOUNT if label else UnknownUrlReason.UNKNOWN_PROVIDER
 
 
 def _build_response(ack: Ack) -> HttpResponse:
