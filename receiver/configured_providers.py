@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import structlog
 from marshmallow import ValidationError
 from marshmallow.exceptions import SCHEMA
 
@@ -36,6 +37,7 @@ SETTINGS_EXIT_CODE = 2
 """The exit code of a process whose settings have faults."""
 
 _MAX_SHOWN_CHARS = 80
+_NO_PROVIDERS_REMEDY = "run `receiver provider add`, or set RECEIVER_CONFIG to the file that declares them, and restart"
 # fmt: off
 _HARMLESS = frozenset({
     "algorithm", "algorithm_header", "allow_from", "assignment", "attempts", "base", "batch", "body", "callback_token",
@@ -48,6 +50,9 @@ _HARMLESS = frozenset({
     "unit", "user_id",
 })
 # fmt: on
+
+
+_log = structlog.get_logger(__name__)
 
 
 class SettingsError(ReceiverError):
@@ -96,7 +101,7 @@ def load_providers(environ: Mapping[str, str], previous: ConfiguredProviders | N
         SettingsError: with every fault of the file.
     """
     variables, _ = load_variables(environ)
-    path = Path(variables.get("config") or DEFAULT_CONFIG)
+    path = _get_path(variables)
     loader = _ProviderLoader(path, environ, get_user_agent(variables), variables.get("secret_keys", ()), previous)
     faults: list[str] = []
     loader.load(_read_tables(path, faults, required=variables.get("config") is not None))
@@ -104,6 +109,19 @@ def load_providers(environ: Mapping[str, str], previous: ConfiguredProviders | N
     if faults:
         raise SettingsError(faults)
     return ConfiguredProviders(loader.providers, loader.digests)
+
+
+def explain_no_providers(environ: Mapping[str, str]) -> str:
+    """Return as a sentence why there are no providers, for a configuration file without faults."""
+    variables, _ = load_variables(environ)
+    path = _get_path(variables).absolute()
+    return f"There are no providers: {path} {'declares none' if path.exists() else 'does not exist'}."
+
+
+def report_no_providers(configured: ConfiguredProviders, environ: Mapping[str, str]) -> None:
+    """Log a warning if there are no providers: the process runs, but nothing can be sent or received."""
+    if not configured.providers:
+        _log.warning("providers.not_found", reason=explain_no_providers(environ), remedy=_NO_PROVIDERS_REMEDY)
 
 
 def get_public_url(variables: Mapping[str, Any]) -> str:
@@ -115,6 +133,10 @@ def get_user_agent(variables: Mapping[str, Any]) -> str:
     """Return the value of `User-Agent`; by default with the URL of this service, so that its operator can be found."""
     public_url = variables.get("public_url")
     return variables.get("user_agent") or f"{PRODUCT}{f' (+{public_url})' if public_url else ''}"
+
+
+def _get_path(variables: Mapping[str, Any]) -> Path:
+    return Path(variables.get("config") or DEFAULT_CONFIG)
 
 
 class _ProviderLoader:

@@ -8,12 +8,17 @@ import click
 import orjson
 
 from receiver.cli.errors import FAILED, report_errors
+from receiver.configured_providers import explain_no_providers
 from receiver.domain.accounts import is_included, list_base_names
 from receiver.domain.errors import ReceiverError
 from receiver.domain.suggestions import format_list_suggestion
 from receiver.operations.provider_checks import check_account, describe_setup
 from receiver.providers.base import Provider
 from receiver.settings import Settings, load_settings
+
+
+class NoProviders(ReceiverError):
+    """No provider is configured at all."""
 
 
 class UnknownProvider(ReceiverError):
@@ -28,11 +33,13 @@ def check(names: Sequence[str], offline: bool, as_json: bool) -> None:
     """Validate the settings and test the account at each provider.
 
     Prints the callback URL to register and, where the provider has an endpoint for it, the state of our account. Prints
-    all errors of the settings at once, each with its place in the file. Exits 2 if there are any, and 1 if the account
-    at a provider does not work.
+    all errors of the settings at once, each with its place in the file. Exits 2 if there are any, and 1 if there is no
+    provider or the account at a provider does not work.
     """
     with report_errors():
         settings = load_settings(os.environ)
+        if not settings.providers:
+            raise NoProviders(explain_no_providers(os.environ))
         reports = [
             _check_provider(settings, provider, offline=offline) for provider in _select_providers(settings, names)
         ]

@@ -8,7 +8,7 @@ gunicorn's master imports this module, see `receiver.web.gunicorn_conf` for what
 
 import os
 
-from receiver.configured_providers import ConfiguredProviders, load_providers
+from receiver.configured_providers import ConfiguredProviders, load_providers, report_no_providers
 from receiver.reload import try_reload
 
 
@@ -23,12 +23,13 @@ class HeldProviders:
         self.configured: ConfiguredProviders | None = None
 
     def load(self) -> None:
-        """Read the configuration file for the first time.
+        """Read the configuration file for the first time; log a warning if it declares no provider.
 
         Raises:
             SettingsError: the file has a fault.
         """
         self.configured = load_providers(os.environ)
+        report_no_providers(self.configured, os.environ)
 
     def reload(self) -> bool:
         """Read the configuration file again; return whether it has no fault. Otherwise log the faults."""

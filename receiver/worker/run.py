@@ -11,7 +11,7 @@ import gevent
 import structlog
 from gevent.event import Event
 
-from receiver.configured_providers import ConfiguredProviders
+from receiver.configured_providers import ConfiguredProviders, report_no_providers
 from receiver.domain.accounts import list_base_names, split_account
 from receiver.domain.errors import ReceiverError
 from receiver.exchange.channels import Channels
@@ -148,6 +148,7 @@ def _run_loops(
     renewal = gevent.spawn(_repeat, renew, drained, renewal_due)
     gevent.signal_handler(signal.SIGHUP, ProviderReloader(settings.configured, apply).reload)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    report_no_providers(settings.configured, os.environ)
     _log.info("worker.started", providers=list_base_names(channels), accounts=_count_accounts(channels))
     try:
         gevent.joinall([gevent.spawn(_repeat, step, stopping) for step in steps], raise_error=True)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 
@@ -72,9 +73,10 @@ signature = {{ scheme = "token", secrets = ["an-unguessable-token"] }}
 """
 
 
-def run_check(directory: Path, config: str, *arguments: str, **environ: str) -> Result:
-    """Run the command in this process, with no other variables than these."""
-    (directory / "receiver.toml").write_text(config)
+def run_check(directory: Path, config: str | None, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process, with no other variables than these; without a file if `config` is None."""
+    if config is not None:
+        (directory / "receiver.toml").write_text(config)
     runner = CliRunner(env={**dict.fromkeys(os.environ), **environ})
     with chdir(directory):
         return runner.invoke(commands, ["provider", "check", *arguments], catch_exceptions=False)
@@ -98,6 +100,16 @@ def test_check_reports_all_errors_at_once(tmp_path: Path) -> None:
     assert len(lines) == len(KEYS)
     for key in KEYS:
         assert any(f"receiver.toml: providers.acme.{key}: " in line for line in lines), (key, result.stderr)
+
+
+@pytest.mark.parametrize(("config", "cause"), [(None, "does not exist"), ("# none yet", "declares none")])
+@pytest.mark.parametrize("arguments", [(), ("--json",), ("acme", "--offline")])
+def test_check_without_providers_fails(
+    tmp_path: Path, config: str | None, cause: str, arguments: Sequence[str]
+) -> None:
+    result = run_check(tmp_path, config, *arguments)
+    message = f"error: There are no providers: {tmp_path / 'receiver.toml'} {cause}.\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", message)
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (401, 1)])

@@ -43,6 +43,13 @@ def test_stopped_worker_requeues_waiting_requests(
         assert sorted(statuses) == ["completed"] * 4 + ["queued"] * 8
 
 
+def test_worker_without_providers_logs_a_warning(dsn: str, tmp_path: Path) -> None:
+    with running_worker(tmp_path, dsn, "") as worker:
+        [line] = [line for line in worker.output.splitlines() if "providers.not_found" in line]
+        assert ('"level":"warning"' in line, "declares none" in line) == (True, True)
+        assert_ends_well(worker)
+
+
 @pytest.mark.slow
 def test_worker_on_an_unmigrated_database_logs_one_event(empty_database: str, tmp_path: Path) -> None:
     with running_worker(tmp_path, empty_database, build_provider_toml()) as worker:
