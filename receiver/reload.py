@@ -9,6 +9,7 @@ gunicorn's master imports this module, see `receiver.web.gunicorn_conf` for what
 import os
 import threading
 from collections.abc import Callable, Collection
+from mmap import mmap
 
 import structlog
 
@@ -21,6 +22,30 @@ _REMEDY = (
 )
 
 _log = structlog.get_logger(__name__)
+
+
+class ReloadState:
+    """Whether the last reload succeeded, shared with the processes that are forked from this one.
+
+    gunicorn's master reads the file, and only its workers serve metrics.
+    """
+
+    def __init__(self) -> None:
+        self._flag = mmap(-1, 1)  # anonymous and shared
+        self.succeeded = True
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the last reload succeeded; True before the first one."""
+        return bool(self._flag[0])
+
+    @succeeded.setter
+    def succeeded(self, value: bool) -> None:
+        self._flag[0] = value
+
+
+last_reload = ReloadState()
+"""The state of this process and of those that are forked from it."""
 
 
 class ProviderReloader:
@@ -64,11 +89,14 @@ class ProviderReloader:
 def try_reload(configured: ConfiguredProviders) -> ConfiguredProviders | None:
     """Return the providers of the configuration file; log the faults of a file that has some, and return None."""
     try:
-        return load_providers(os.environ, configured)
+        reloaded = load_providers(os.environ, configured)
     except SettingsError as error:
+        last_reload.succeeded = False
         faults = len(error.faults)
         _log.error("settings.reload_refused", faults=error.faults[:_MAX_LOGGED], count=faults, remedy=_REMEDY)
         return None
+    last_reload.succeeded = True
+    return reloaded
 
 
 def _describe(name: str, names: Collection[str]) -> dict[str, object]:

@@ -21,6 +21,7 @@ from receiver.exchange.loop import ExchangeLoop
 from receiver.exchange.rate_limiter import RateLimiter
 from receiver.process_stats import get_version, read_process_stats
 from receiver.providers.base import Provider
+from receiver.reload import last_reload
 from receiver.store.callbacks import Verdict
 from receiver.store.database import Database
 from receiver.store.errors import FailureKind
@@ -146,6 +147,11 @@ class WorkerMetrics(Collector):
         build = GaugeMetricFamily("receiver_build_info", "The version; the value is 1.", labels=["version"])
         build.add_metric([get_version()], 1)
         yield build
+        yield GaugeMetricFamily(
+            "receiver_settings_last_reload_successful",
+            "Whether the last reload of the configuration file succeeded: 1 or 0.",
+            int(last_reload.succeeded),
+        )
 
     def _build_outcomes(self) -> Iterator[Metric]:
         attempts = _create_counter("attempts", "Attempts to send a request, by outcome.", "provider", "outcome")

@@ -103,7 +103,9 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
     ):
         [file] = tmp_path.glob("*.toml")
         faulty = ACCOUNT.format(name="good", secret=OTHER_SECRET) + ACCOUNT.format(name="bad", secret="short")
+        assert "receiver_settings_last_reload_successful 1.0" in web.call("GET", "/metrics").body.decode()
         reload(web, file, base + faulty, "settings.reload_refused")
+        assert "receiver_settings_last_reload_successful 0.0" in web.call("GET", "/metrics").body.decode()
         assert "providers.sandbox.accounts.bad.signature.secrets" in web.output
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 404
         assert web.call_back(build_report("ref-1")).status == 200
@@ -112,6 +114,7 @@ def test_file_with_a_fault_is_refused_as_a_whole(reload_dsn: str, tmp_path: Path
         assert "does not see new environment variables: start it again, or use file:PATH" in web.output
         reload(web, file, base + ACCOUNT.format(name="good", secret=OTHER_SECRET))
         assert web.call_back(build_report("ref-1"), "sandbox/a/good", secret=OTHER_SECRET).status == 200
+        assert "receiver_settings_last_reload_successful 1.0" in web.call("GET", "/metrics").body.decode()
         assert_ends_well(web)
 
 

@@ -29,7 +29,7 @@ from receiver.store.reading import Reader
 from receiver.web.metrics.database_collector import DatabaseCollector
 from receiver.web.metrics.library_checks import check_prometheus_client
 from receiver.web.metrics.multiprocess_directory import DIRECTORY_VARIABLE, lock_directory
-from receiver.web.metrics.process_metrics import BuildCollector, ProcessMetrics
+from receiver.web.metrics.process_metrics import BuildCollector, ProcessMetrics, ReloadCollector
 from receiver.web.metrics.store_metrics import StoreMetrics
 from receiver.web.server.connections import REFUSALS, Connections
 from receiver.web.waiting import JobWaiters
@@ -88,6 +88,7 @@ class CallbackMetrics:
         self._store_metrics = StoreMetrics(database, queues, None if directory else self._registry)
         self._process_metrics = ProcessMetrics(None if directory else self._registry)
         self._registry.register(BuildCollector())
+        self._registry.register(ReloadCollector())
         self._database_collector = DatabaseCollector(database, reader, providers)
         self._registry.register(self._database_collector)
         self.configure(providers)

@@ -1,4 +1,4 @@
-"""The metrics of web processes as such: CPU time, memory, files, and how late the event loop runs what is due."""
+"""The metrics of web processes as such: CPU time, memory, files, the lag of the event loop, and the last reload."""
 
 import time
 
@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from receiver.process_stats import get_version, read_process_stats
+from receiver.reload import last_reload
 
 _READ_INTERVAL_S = 10.0
 
@@ -61,3 +62,11 @@ class BuildCollector(Collector):
         build = GaugeMetricFamily("receiver_build_info", "The version; the value is 1.", labels=["version"])
         build.add_metric([get_version()], 1)
         return [build]
+
+
+class ReloadCollector(Collector):
+    """Whether the last reload of the configuration file succeeded."""
+
+    def collect(self) -> list[Metric]:
+        description = "Whether the last reload of the configuration file succeeded: 1 or 0."
+        return [GaugeMetricFamily("receiver_settings_last_reload_successful", description, int(last_reload.succeeded))]
