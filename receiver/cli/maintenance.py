@@ -12,6 +12,7 @@ import click
 from receiver.cli import options
 from receiver.cli.callback_reader import ConfiguredCallbackReader
 from receiver.cli.cells import Column
+from receiver.cli.check import UnknownProvider
 from receiver.cli.errors import FAILED, report_errors
 from receiver.cli.formats import Json
 from receiver.cli.messages import print_message, show_progress
@@ -21,11 +22,13 @@ from receiver.cli.process_group import stop_on_signals
 from receiver.cli.table_printer import TablePrinter
 from receiver.cli.terminal import wide_option
 from receiver.domain.audit import Finding, Subject
+from receiver.domain.suggestions import format_suggestion
 from receiver.followup.audit import Audit
 from receiver.followup.prune import prune as remove_finished
 from receiver.followup.recover import recover as recover_requests
 from receiver.settings import DATABASE_VARIABLES, Settings, load_settings
 from receiver.store.database import BATCH_LIMIT_S, Database
+from receiver.store.stats import list_stored_providers
 
 _MIN_AGE = timedelta(days=1)
 _FINDINGS = (
@@ -56,6 +59,8 @@ def audit(fix: bool, provider: str | None, as_json: bool) -> None:
     report = _AuditReport(as_json)
     with report_errors(), stop_on_signals():
         with open_database() as (settings, database), show_progress("auditing") as update:
+            if provider is not None:
+                _check_provider(provider, settings, database)
             run = Audit(
                 database, ConfiguredCallbackReader(settings), provider=provider, fix=fix, report_progress=update
             )
@@ -130,6 +135,19 @@ def recover(before: str, dry_run: bool, as_json: bool) -> None:
         else:
             print_message("would be recovered:" if dry_run else "recovered:")
             print_fields(counts)
+
+
+def _check_provider(name: str, settings: Settings, database: Database) -> None:
+    """Check that a provider is configured, or was and data of it is stored.
+
+    Raises:
+        UnknownProvider: neither.
+    """
+    with database.connection() as connection:
+        names = {*settings.send_targets, *list_stored_providers(connection)}
+    if name not in names:
+        suggestion = format_suggestion(name, names)
+        raise UnknownProvider(f"No provider {name} is configured, and nothing of one is stored.{suggestion}")
 
 
 @contextmanager

@@ -17,10 +17,12 @@ _REQUEST_STATUS_ADVICE = {
     "cancelled": "It was cancelled before it was sent. `receiver request retry ID` sends it after all.",
 }
 _JOB_STATUS_ADVICE = {
-    "accepted": "The provider accepted it and has not reported a final status. `receiver job poll ID` polls it now.",
-    "in_progress": "The provider is working on it. `receiver job poll ID` polls it now.",
+    "accepted": "The provider accepted it and has not reported a final status. `receiver job poll ID` polls it now, "
+    "if the provider has a `poll`.",
+    "in_progress": "The provider is working on it. `receiver job poll ID` polls it now, if the provider has a `poll`.",
     "unresolved": "Its deadline passed without a final status. A late callback still counts; `receiver job poll ID` "
-    "polls the provider. If you know the outcome: `receiver job resolve ID --status succeeded|failed --reason TEXT`.",
+    "polls the provider, if it has a `poll`. If you know the outcome: `receiver job resolve ID --status "
+    "succeeded|failed --reason TEXT`.",
 }
 _DISPUTED_ADVICE = (
     "The provider reported contradicting final statuses. The first one stands until `receiver job resolve ID --status "

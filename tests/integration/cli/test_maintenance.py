@@ -27,6 +27,12 @@ def test_audit_reports_findings_and_fixes(operated: OperatedService) -> None:
     assert f"status    job      {job}  sandbox   no     succeeded  failed" in shown.stdout
     assert "`receiver audit --fix` fixes 1" in shown.stderr
     assert operated.run_locally("audit", "--provider", "acme").exit_code == 0
+    assert operated.run_locally("audit", "--provider", "sandbox").exit_code == 1  # not configured any more
+    unknown = operated.run_locally("audit", "--provider", "acne")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert unknown.stderr == (
+        "error: No provider acne is configured, and nothing of one is stored. Did you mean acme?\n"
+    )
     fixed = json.loads(operated.run_locally("audit", "--fix", "--json").stdout)
     assert (fixed["jobs"], fixed["left"]) == (2, 1)
     assert {(finding["kind"], finding["id"], finding["fixed"]) for finding in fixed["findings"]} == {
