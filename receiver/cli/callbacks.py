@@ -8,7 +8,6 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, connect_service
-from receiver.cli.bulk_actions import BulkOptions
 from receiver.cli.formats import Json
 from receiver.cli.lazy import LazyCommand, LazyGroup
 from receiver.cli.messages import print_message
@@ -97,24 +96,16 @@ def explain_callback(callback_id: UUID | None, as_json: bool, **filters: str | N
 @time_range_options("received", "received")
 @click.option("--all", "replay_all", is_flag=True, help="All stored callbacks; only without other filters.")
 @click.option("--dry-run", is_flag=True, help="Only count the callbacks.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.reason
 @options.as_json
 def replay_callback(
-    *,
-    callback_id: UUID | None,
-    replay_all: bool,
-    dry_run: bool,
-    yes: bool,
-    reason: str | None,
-    as_json: bool,
-    **filters: str | None,
+    callback_id: UUID | None, replay_all: bool, dry_run: bool, reason: str | None, as_json: bool, **filters: str | None
 ) -> None:
     """Process stored callbacks again, after a configuration fix.
 
-    Replays one callback or, after a confirmation, all that match the options, oldest first. Each keeps its original
-    receive time. For several callbacks, prints how many changed their verdict. Callbacks that are still refused stay as
-    they are; failures are printed and skipped. Exits 1 if any callback failed.
+    Replays one callback, or all that match the options, oldest first. Each keeps its original receive time. For several
+    callbacks, prints how many changed their verdict. Callbacks that are still refused stay as they are; failures are
+    printed and skipped. Exits 1 if any callback failed.
 
     Example: receiver callback replay --provider acme --verdict unmapped --reason "EXPIRED was not mapped"
     """
@@ -122,7 +113,7 @@ def replay_callback(
     if [callback_id is not None, bool(params), replay_all].count(True) != 1:
         raise click.UsageError("Pass either an ID, or filter options, or --all.")
     if callback_id is None:
-        replay_many(params, reason, BulkOptions(dry_run, yes, as_json))
+        replay_many(params, reason, dry_run=dry_run, as_json=as_json)
     elif dry_run:
         raise click.UsageError("--dry-run counts the callbacks that match filter options. Omit it with an ID.")
     else:

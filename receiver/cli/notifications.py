@@ -9,7 +9,6 @@ import click
 
 from receiver.cli import options
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
-from receiver.cli.bulk_actions import BulkOptions
 from receiver.cli.formats import Json
 from receiver.cli.messages import print_message, show_progress
 from receiver.cli.options import Paging, list_options, time_range_options
@@ -72,22 +71,14 @@ def show_notification(notification_id: UUID, as_json: bool) -> None:
 @_filter_options
 @click.option("--url", metavar="URL", help="Only notifications to this URL.")
 @click.option("--dry-run", is_flag=True, help="Only count the notifications.")
-@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @options.reason
 @options.table_options
 def resend_notification(
-    *,
-    notification_id: UUID | None,
-    url: str | None,
-    dry_run: bool,
-    yes: bool,
-    reason: str | None,
-    as_json: bool,
-    **filters: Any,
+    notification_id: UUID | None, url: str | None, dry_run: bool, reason: str | None, as_json: bool, **filters: Any
 ) -> None:
     """Send notifications again, with the same webhook-id.
 
-    Resends one notification or, after a confirmation, all that match the options. Exits 1 if any could not be resent.
+    Resends one notification, or all that match the options. Exits 1 if any could not be resent.
 
     Example: receiver notification resend --status failed --url https://shop.example/hook --created-from 3d
     """
@@ -96,7 +87,7 @@ def resend_notification(
         raise click.UsageError("Pass either an ID or filter options.")
     service = connect_service()
     if notification_id is None:
-        _resend_many(service, filters, url, reason, BulkOptions(dry_run, yes, as_json))
+        _resend_many(service, filters, url, reason, dry_run=dry_run, as_json=as_json)
     elif dry_run:
         raise click.UsageError("--dry-run counts the notifications that match filter options. Omit it with an ID.")
     else:
@@ -124,7 +115,7 @@ def resume_notifications(reason: str | None, as_json: bool) -> None:
 
 
 def _resend_many(
-    service: Service, filters: Mapping[str, Any], url: str | None, reason: str | None, bulk: BulkOptions
+    service: Service, filters: Mapping[str, Any], url: str | None, reason: str | None, *, dry_run: bool, as_json: bool
 ) -> None:
     """Resend all notifications that match the filters of the list and the URL, oldest first. Exit with 1 on failures.
 
@@ -133,10 +124,8 @@ def _resend_many(
     pages = service.pages("notifications", query={**filters, "limit": _PAGE_SIZE})
     ids = [item["id"] for page in pages for item in page["items"] if url in {None, item["url"]}][::-1]
     resent, failed = 0, []
-    if ids and not (bulk.dry_run or bulk.yes):
-        click.confirm(f"resend notifications: {len(ids):,}?", abort=True, err=True)
     with show_progress(f"0 of {len(ids)} resent") as update:
-        for resend_id in () if bulk.dry_run else ids:
+        for resend_id in () if dry_run else ids:
             try:
                 service.act("notifications", resend_id, "resend", reason=reason)
             except ApiError as error:
@@ -148,10 +137,10 @@ def _resend_many(
                 resent += 1
                 update(f"{resent} of {len(ids)} resent")
     summary = {"found": len(ids), "resent": resent, "failed": failed}
-    if bulk.as_json:
-        print_json({**summary, "dry_run": bulk.dry_run})
+    if as_json:
+        print_json({**summary, "dry_run": dry_run})
     else:
-        print_fields({"would be resent": len(ids)} if bulk.dry_run else {**summary, "failed": len(failed)})
+        print_fields({"would be resent": len(ids)} if dry_run else {**summary, "failed": len(failed)})
     sys.exit(1 if failed else 0)
 
 

@@ -1,4 +1,4 @@
-"""Replays all stored callbacks that match a filter, oldest first, after a confirmation, and prints a summary."""
+"""Replays all stored callbacks that match a filter, oldest first, and prints a summary."""
 
 import sys
 from collections import Counter
@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import click
-
 from receiver.cli.api import ApiError, Service, Unavailable, connect_service
-from receiver.cli.bulk_actions import BulkOptions
 from receiver.cli.formats import Json
 from receiver.cli.messages import print_message, show_progress
 from receiver.cli.output import print_fields, print_json
@@ -64,21 +61,23 @@ class _Summary:
         )
 
 
-def replay_many(filters: Mapping[str, Any], reason: str | None, options: BulkOptions) -> None:
+def replay_many(filters: Mapping[str, Any], reason: str | None, *, dry_run: bool, as_json: bool) -> None:
     """Replay all stored callbacks that match the filters of the list. Exit with 1 if any failed."""
     service = connect_service()
-    with show_progress("looking for callbacks"):
+    with show_progress("looking for callbacks") as update:
         callbacks = _list_callbacks(service, filters)
-    summary, by_verdict = _Summary(len(callbacks)), sorted(Counter(each["verdict"] for each in callbacks).items())
-    if callbacks and not options.dry_run:
-        if not options.yes:
-            verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in by_verdict)
-            click.confirm(f"replay callbacks: {verdicts}?", abort=True, err=True)
-        _replay_all(service, callbacks, reason, summary)
-    if options.as_json:
-        print_json({**summary.as_document(), "dry_run": options.dry_run})
-    elif options.dry_run:
-        print_fields({"would be replayed": len(callbacks), **dict(by_verdict)})
+        summary = _Summary(len(callbacks))
+        if not dry_run:
+            for callback in callbacks:
+                update(f"{summary.processed} of {summary.total} replayed")
+                if not _replay(service, callback, reason, summary):
+                    _give_up(callbacks, summary)
+                    break
+    if as_json:
+        print_json({**summary.as_document(), "dry_run": dry_run})
+    elif dry_run:
+        by_verdict = Counter(callback["verdict"] for callback in callbacks)
+        print_fields({"would be replayed": len(callbacks), **dict(sorted(by_verdict.items()))})
     else:
         summary.print()
     sys.exit(1 if summary.failed else 0)
@@ -92,16 +91,6 @@ def _list_callbacks(service: Service, filters: Mapping[str, Any]) -> list[Json]:
     pages = service.pages("callbacks", query={**filters, "limit": _PAGE_SIZE})
     items = [{"id": item["id"], "verdict": item["verdict"]} for page in pages for item in page["items"]]
     return [item for item in reversed(items) if item["verdict"] in REPLAYABLE_VERDICTS]
-
-
-def _replay_all(service: Service, callbacks: Sequence[Json], reason: str | None, summary: _Summary) -> None:
-    """Replay callbacks and record the results; stop if the service is unavailable."""
-    with show_progress("replaying") as update:
-        for callback in callbacks:
-            update(f"{summary.processed} of {summary.total} replayed")
-            if not _replay(service, callback, reason, summary):
-                _give_up(callbacks, summary)
-                break
 
 
 def _replay(service: Service, callback: Json, reason: str | None, summary: _Summary) -> bool:
