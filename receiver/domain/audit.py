@@ -228,17 +228,7 @@ def repair_event(event: JobEvent) -> JobEvent | None:
 
 def audit_request(request: AuditedRequest) -> list[Finding]:
     """Return the findings for a request."""
-    findings = []
-    if request.status is RequestStatus.SENDING and not (
-        request.attempt_rows and request.newest_attempt == request.attempts
-    ):
-        # The statement that claims a request inserts its attempt. Without that row no sweep ever finds the request.
-        proven = "unknown: its attempt is missing"
-        findings.append(
-            _build_request_finding(request, FindingKind.LEASE, request.status, proven, mendable=request.lease_expired)
-        )
-    else:
-        findings += _check_attempts(request)
+    findings = _check_attempts(request)
     if request.lease_too_long:
         findings.append(
             _build_request_finding(request, FindingKind.LEASE, "leased for more than a day", "over now", mendable=True)
@@ -284,12 +274,20 @@ def _may_name_jobs(response_status: int) -> bool:
 
 
 def _check_attempts(request: AuditedRequest) -> list[Finding]:
+    """Return the finding for a number of attempts that is not that of the rows, or for a missing attempt."""
+    if request.status is RequestStatus.SENDING and not (
+        request.attempt_rows and request.newest_attempt == request.attempts
+    ):
+        # The statement that claims a request inserts its attempt. Without that row no sweep ever finds the request.
+        proven = "unknown: its attempt is missing"
+        return [
+            _build_request_finding(request, FindingKind.LEASE, request.status, proven, mendable=request.lease_expired)
+        ]
     if request.attempts == request.attempt_rows == request.newest_attempt:
         return []
-    proven = str(request.attempt_rows) if request.attempt_rows == request.newest_attempt else None
-    return [
-        _build_request_finding(request, FindingKind.ATTEMPTS, request.attempts, proven, mendable=proven is not None)
-    ]
+    is_complete = request.attempt_rows == request.newest_attempt
+    count = str(request.attempt_rows) if is_complete else None
+    return [_build_request_finding(request, FindingKind.ATTEMPTS, request.attempts, count, mendable=is_complete)]
 
 
 def _check_identity(job: AuditedJob) -> list[Finding]:
@@ -301,7 +299,7 @@ def _check_identity(job: AuditedJob) -> list[Finding]:
 
 def _check_generation(job: AuditedJob, events: Sequence[JobEvent]) -> list[Finding]:
     """Return the finding for callbacks that were received while the job's reference named another job."""
-    misplaced = [event for event in events if event.source == EventSource.CALLBACK and not _is_current(job, event)]
+    misplaced = [event for event in events if event.source is EventSource.CALLBACK and not _is_current(job, event)]
     if not misplaced:
         return []
     noun = "event of a callback" if len(misplaced) == 1 else "events of callbacks"
@@ -338,12 +336,12 @@ def _has_valid_precedence(event: JobEvent) -> bool:
 def _list_valid_precedences(event: JobEvent) -> list[Precedence]:
     """Return the precedences that an event may have: a provider's final status may be superseding or not."""
     plain = compute_precedence(event.status, event.source)
-    superseding = compute_precedence(event.status, EventSource(event.source), superseding=True)
+    superseding = compute_precedence(event.status, event.source, superseding=True)
     return list(dict.fromkeys([plain, superseding]))
 
 
 def _format_decision(state: AuditedJob | JobState) -> str:
-    return f"{_format(state.decided_at)} by {state.decided_by}"
+    return f"{_format(state.decided_at)} at position {state.decided_position} by {state.decided_by}"
 
 
 def build_count_finding(count: WrongCount) -> Finding:
@@ -378,4 +376,4 @@ def _format(value: object) -> str:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value.value if isinstance(value, Precedence) else value)
+    return str(value)

@@ -160,6 +160,7 @@ def build_incoming(body: bytes) -> IncomingCallback:
         ),
         (FindingKind.DECIDED, "decided_at = decided_at + interval '1 s'", None, None),
         (FindingKind.DECIDED, "decided_by = gen_random_uuid()", None, None),
+        (FindingKind.DECIDED, "decided_position = decided_position + 1", None, None),
         (FindingKind.REQUEST, "request_id = NULL", "none", str(REQUEST)),
         (FindingKind.REQUEST, "request_id = gen_random_uuid()", None, str(REQUEST)),
     ],
