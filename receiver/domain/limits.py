@@ -206,7 +206,7 @@ class ExchangeStats:
 
     `failures` are those after the last exchange that did not fail. `throttled` counts the requests to slow down, and
     `wait` is the longest wait in seconds that came with them. `unused_probe`: a probe was not sent. `per_second` is how
-    many exchanges all workers recently began per second.
+    many exchanges all workers recently began per second, at least those of the series.
     """
 
     succeeded: bool = False
@@ -291,8 +291,8 @@ def _update_rate(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPoli
 
 def _lower_rate(limits: ProviderLimits, stats: ExchangeStats, policy: LimitPolicy, now: datetime) -> ProviderLimits:
     """Lower the rate by half the share of a second's exchanges that were throttled (as RFC 8257, section 3.3)."""
-    full_rate = limits.full_rate or policy.max_per_second or max(stats.per_second, 1.0)
-    throttled_share = min(stats.throttled / stats.per_second, 1.0)
+    full_rate = limits.full_rate or policy.max_per_second or stats.per_second
+    throttled_share = stats.throttled / stats.per_second
     rate = max((limits.rate or full_rate) * (1 - throttled_share / 2), min(_MIN_RATE_PER_S, full_rate))
     hold = min(stats.wait, _MAX_HOLD_S)
     held_until = max(limits.held_until or now, now + timedelta(seconds=hold)) if hold else limits.held_until

@@ -15,6 +15,7 @@ from receiver.domain.limits import (
     ExchangeStats,
     LimitPolicy,
     ProviderLimits,
+    SendSlots,
     Signal,
     apply_stats,
     classify_outcome,
@@ -23,7 +24,7 @@ from receiver.domain.limits import (
     take_slots,
 )
 from receiver.domain.responses import ResponseClass
-from receiver.domain.sending import NoResponse, Response
+from receiver.domain.sending import NoResponse, NotSent, Response
 from tests.support.factories import NOON
 
 CIRCUIT = CircuitPolicy(failures=3, open_for=1.0, max=5.0)
@@ -54,6 +55,28 @@ def apply_steps(limits: ProviderLimits, policy: LimitPolicy, *steps: tuple[float
     for seconds, stats in steps:
         limits = apply_stats(limits, stats, policy, at(seconds))
     return limits
+
+
+@pytest.mark.parametrize(
+    ("signals", "per_second", "stats"),
+    [
+        ([], 0.5, ExchangeStats()),
+        ([(Signal.OK, 0.0)], 0.5, ExchangeStats(succeeded=True)),
+        ([(Signal.NOT_SENT, 0.0)], 2.0, ExchangeStats(unused_probe=True, per_second=2.0)),
+        (
+            [(Signal.FAILED, 9.0), (Signal.OK, 9.0), (Signal.FAILED, 9.0)],
+            0.5,
+            ExchangeStats(succeeded=True, failures=1, per_second=3.0),
+        ),
+        (
+            [(Signal.SLOW_DOWN, 2.0), (Signal.SLOW_DOWN, 3.0), (Signal.SLOW_DOWN, 1.0)],
+            40.0,
+            ExchangeStats(succeeded=True, throttled=3, wait=3.0, per_second=40.0),
+        ),
+    ],
+)
+def test_signals_are_counted(signals: list[tuple[Signal, float]], per_second: float, stats: ExchangeStats) -> None:
+    assert ExchangeStats.from_signals(signals, per_second) == stats
 
 
 def test_unlimited_exchanges_begin_at_once() -> None:
@@ -88,6 +111,19 @@ def test_unused_slots_are_not_saved() -> None:
     assert len(begins) <= 6
 
 
+def test_claim_takes_the_slots_of_a_quarter_of_a_second() -> None:
+    limits, begins = claim(INITIAL, RATE_LIMITED, 100, 0.0)
+    assert (len(begins), begins[0]) == (5, 0.0)
+    assert claim(replace(limits, next_slot_at=at(0.25)), RATE_LIMITED, 100, 0.0)[1] == [0.25]
+    assert claim(replace(limits, next_slot_at=at(0.250001)), RATE_LIMITED, 100, 0.0)[1] == []
+
+
+def test_next_slot_is_ignored_beyond_five_seconds() -> None:
+    policy = replace(RATE_LIMITED, max_per_second=1 / 0.975)  # slots are one second apart
+    assert claim(replace(INITIAL, next_slot_at=at(6.0)), policy, 1, 0.0)[1] == []
+    assert claim(replace(INITIAL, next_slot_at=at(6.000001)), policy, 1, 0.0)[1] == [0.0]
+
+
 def test_next_slot_of_a_lower_rate_is_ignored() -> None:
     hourly = replace(RATE_LIMITED, max_per_second=1 / 3_600)
     limits, _ = claim(INITIAL, hourly, 1, 0.0)
@@ -104,7 +140,10 @@ def test_slots_begin_after_the_lead_time() -> None:
 
 
 def test_rate_halves_if_all_exchanges_are_throttled() -> None:
-    assert apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(Signal.SLOW_DOWN))).rate == 10.0
+    halved = apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(Signal.SLOW_DOWN)))
+    assert halved == replace(INITIAL, rate=10.0, full_rate=20.0, rate_changed_at=NOON)
+    single = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN)))
+    assert (single.rate, single.full_rate) == (0.5, 1.0)
     lowered = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.SLOW_DOWN] * 300)))
     assert (lowered.rate, lowered.full_rate) == (150.0, 300.0)
     _, begins = claim(lowered, UNLIMITED, 1_000, 0.0)
@@ -133,7 +172,8 @@ def test_retry_after_holds_exchanges_at_most_a_minute() -> None:
     limits = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=5.0)))
     assert limits.closed_for(at(0.0)) == 5.0
     assert find_free_slots(limits, UNLIMITED, 10, at(4.9)).count == 0
-    assert find_free_slots(limits, UNLIMITED, 10, at(5.1)).count > 0
+    assert find_free_slots(limits, UNLIMITED, 10, at(5.0)).count > 0
+    assert limits.closed_until(at(5.0)) is None
     assert (
         apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=86_400.0))).closed_for(at(0.0)) == 60.0
     )
@@ -148,8 +188,25 @@ def test_success_restores_the_rate_step_by_step() -> None:
         )
         rates.append(limits.rate)
     assert rates[:4] == [12.5, 15.625, 19.53125, None]
+    assert limits == replace(INITIAL, rate_changed_at=at(4.0))
     assert not limits.is_degraded
-    assert limits.full_rate is None
+
+
+def test_rate_is_restored_when_it_reaches_the_full_rate() -> None:
+    limits = replace(INITIAL, rate=16.0, full_rate=20.0)
+    assert apply_steps(limits, RATE_LIMITED, (0.0, build_stats(Signal.OK))).rate is None
+
+
+def test_rate_rises_by_successes_after_a_second_and_the_hold() -> None:
+    lowered = apply_steps(INITIAL, RATE_LIMITED, (0.0, build_stats(Signal.SLOW_DOWN, wait=5.0)))
+    free = replace(lowered, held_until=None)
+    assert apply_steps(free, RATE_LIMITED, (0.9, build_stats(Signal.OK))) == free
+    assert apply_steps(free, RATE_LIMITED, (1.0, build_stats(Signal.OK))).rate == 12.5
+    assert apply_steps(free, RATE_LIMITED, (9.0, build_stats(Signal.FAILED))).rate == 10.0
+    assert apply_steps(lowered, RATE_LIMITED, (4.9, build_stats(Signal.OK))) == lowered
+    assert apply_steps(lowered, RATE_LIMITED, (5.0, build_stats(Signal.OK))) == replace(
+        free, rate=12.5, rate_changed_at=at(5.0)
+    )
 
 
 def test_circuit_opens_on_consecutive_failures_only() -> None:
@@ -158,7 +215,9 @@ def test_circuit_opens_on_consecutive_failures_only() -> None:
     assert (interrupted.circuit(at(0.2)), interrupted.failures) == (CircuitState.CLOSED, 2)
     opened = apply_steps(interrupted, UNLIMITED, (0.3, build_stats(Signal.FAILED)))
     assert opened.circuit(at(0.3)) == CircuitState.OPEN
+    assert opened.circuit(at(1.3)) == CircuitState.HALF_OPEN
     assert find_free_slots(opened, UNLIMITED, 10, at(1.2)).count == 0
+    assert find_free_slots(opened, RATE_LIMITED, 10, at(1.2)) == SendSlots(0)
 
 
 def test_open_circuit_admits_one_probe_after_its_pause() -> None:
@@ -191,8 +250,8 @@ def test_failures_in_flight_do_not_extend_an_open_circuit() -> None:
 def test_lost_probe_is_replaced_after_a_timeout() -> None:
     opened = apply_steps(INITIAL, UNLIMITED, (0.0, build_stats(*[Signal.FAILED] * 3)))
     probing, _ = claim(opened, UNLIMITED, 10, 1.0)
-    assert find_free_slots(probing, UNLIMITED, 10, at(1.0 + 2 * UNLIMITED.max_duration)).count == 0
-    assert find_free_slots(probing, UNLIMITED, 10, at(3.0 + 2 * UNLIMITED.max_duration)).count == 1
+    assert find_free_slots(probing, UNLIMITED, 10, at(1.9 + 2 * UNLIMITED.max_duration)).count == 0
+    assert find_free_slots(probing, UNLIMITED, 10, at(2.0 + 2 * UNLIMITED.max_duration)).count == 1
 
 
 def test_unsent_probe_is_replaced_at_once() -> None:
@@ -208,7 +267,7 @@ def test_unsent_probe_does_not_affect_a_sent_probe() -> None:
     probing, _ = claim(opened, UNLIMITED, 10, 1.0)
     assert apply_steps(probing, UNLIMITED, (1.5, build_stats(Signal.NOT_SENT, Signal.OK))) == INITIAL
     failed = apply_steps(probing, UNLIMITED, (1.5, build_stats(Signal.FAILED, Signal.NOT_SENT)))
-    assert failed.closed_for(at(1.5)) == 2.0
+    assert (failed.closed_for(at(1.5)), failed.probing) == (2.0, False)
     assert apply_steps(opened, UNLIMITED, (0.5, build_stats(Signal.NOT_SENT))) == opened
 
 
@@ -230,14 +289,16 @@ def test_limits_of_non_adaptive_provider_never_change() -> None:
         (Response(404, {"retry-after": "3"}, b""), (Signal.OK, 3.0)),
         (Response(401, {}, b""), (Signal.OK, 0.0)),
         (Response(429, {"retry-after": "7"}, b""), (Signal.SLOW_DOWN, 7.0)),
+        (Response(429, {"retry-after": "Mon, 23 Nov 2026 12:00:09 GMT"}, b""), (Signal.SLOW_DOWN, 9.0)),
         (Response(408, {}, b""), (Signal.SLOW_DOWN, 0.0)),
         (Response(500, {}, b""), (Signal.FAILED, 0.0)),
         (Response(504, {}, b""), (Signal.FAILED, 0.0)),
         (NoResponse("refused", sent=False), (Signal.FAILED, 0.0)),
         (NoResponse("timeout", sent=True), (Signal.FAILED, 0.0)),
+        (NotSent("paused"), (Signal.NOT_SENT, 0.0)),
     ],
 )
-def test_outcome_is_classified(outcome: Response | NoResponse, signal: tuple[Signal, float]) -> None:
+def test_outcome_is_classified(outcome: Response | NoResponse | NotSent, signal: tuple[Signal, float]) -> None:
     assert classify_outcome(outcome, NOON, {}) == signal
 
 

@@ -1,12 +1,20 @@
 """Which URLs and addresses may be called: the rules, and attempts to get around them."""
 
+import re
 from ipaddress import ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.targets import Target, TargetNotAllowed, TargetRules, normalize_host_pattern
+from receiver.domain.targets import (
+    Target,
+    TargetNotAllowed,
+    TargetRules,
+    explain_refused_addresses,
+    normalize_host,
+    normalize_host_pattern,
+)
 
 RULES = TargetRules(("shop.example", "*.hooks.example", "93.184.216.34", "10.0.0.5", "2606:2800:220:1::1"))
 PRIVATE = TargetRules(("shop.example", "localhost", "10.0.0.5", "::1"), [ip_network("10.0.0.0/8"), ip_network("::1")])
@@ -88,6 +96,51 @@ def test_url_of_allowed_host_is_parsed(url: str, target: Target) -> None:
 def test_other_urls_are_refused_with_remedy(url: str, reason: str) -> None:
     with pytest.raises(TargetNotAllowed, match=reason.replace(".", r"\.")):
         RULES.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        (
+            "https://shop.example/" + "a" * 1_980,
+            "Must be a URL of visible ASCII characters, at most 2,000 characters.",
+        ),
+        ("https://[shop.example/", "Must be a URL such as https://shop.example/webhook."),
+        (
+            "http://shop.example/",
+            "Must begin with https://; http:// is allowed only for addresses in RECEIVER_NOTIFY_NETWORKS.",
+        ),
+        ("https://user@shop.example/", "Must not contain a user or a fragment."),
+        (
+            "https://shop.example:0/",
+            (
+                "Must be a URL such as https://shop.example/webhook, with a port from 1 to 65535 and a path that does "
+                "not begin with //."
+            ),
+        ),
+        ("https:///webhook", "Must name a host, such as https://shop.example/webhook."),
+        ("https://evil.example/", "The host evil.example is not allowed. Add it to RECEIVER_NOTIFY_HOSTS."),
+        ("https://10.0.0.5/", "10.0.0.5: not a public address. Add its network to RECEIVER_NOTIFY_NETWORKS."),
+    ],
+)
+def test_refusal_names_rule_and_remedy(url: str, message: str) -> None:
+    with pytest.raises(TargetNotAllowed) as refusal:
+        RULES.parse(url)
+    assert str(refusal.value) == message
+
+
+def test_longest_url_and_host_are_allowed() -> None:
+    host = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+    url = f"https://{host}/".ljust(2_000, "a")
+    assert TargetRules((host,)).parse(url).host == host
+    with pytest.raises(ValueError, match=r".+"):
+        normalize_host(f"{host}d")
+
+
+def test_refused_addresses_are_all_named() -> None:
+    assert explain_refused_addresses("http", "10.0.0.5", "::1") == (
+        "10.0.0.5, ::1: not allowed by plain http. Add its network to RECEIVER_NOTIFY_NETWORKS."
+    )
 
 
 def test_plain_http_is_limited_to_configured_networks() -> None:
@@ -193,6 +246,21 @@ def test_host_pattern_is_normalized(text: str, canonical: str) -> None:
 def test_invalid_host_pattern_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         normalize_host_pattern(text)
+
+
+def test_pattern_does_not_escape_hyphens() -> None:
+    # ECMA 262 has no such escape with the flag `u`.
+    pattern = TargetRules(("my-shop.example",)).pattern
+    assert r"my-shop\.example" in pattern
+    assert re.fullmatch(pattern, "https://my-shop.example/")
+
+
+@pytest.mark.parametrize(("length", "max_count"), [(61, 3), (62, 2), (125, 2), (126, 1), (190, 1), (251, 1)])
+def test_pattern_allows_as_many_labels_as_always_fit(length: int, max_count: int) -> None:
+    parent = ".".join(["a" * 60] * 4)[:length]
+    pattern = TargetRules((f"*.{parent}",)).pattern
+    counts = [count for count in range(6) if re.fullmatch(pattern, f"https://{'b.' * count}{parent}/")]
+    assert counts == list(range(1, max_count + 1))
 
 
 @given(st.sampled_from([RULES, PRIVATE]).flatmap(lambda rules: st.tuples(st.just(rules), urls(rules))))
