@@ -91,14 +91,12 @@ class ComputedValue:
             content = hmac.digest(self.secret.encode(), content, self.hmac_name)
         elif self.hash_name:
             content = hashlib.new(self.hash_name, content, usedforsecurity=False).digest()
-        match self.encoding or ("hex" if self.hmac_name or self.hash_name else ""):
-            case "hex":
-                return content.hex()
+        match self.encoding:
             case "base64":
                 return b64encode(content).decode()
             case "base64url":
                 return urlsafe_b64encode(content).decode().rstrip("=")
-        return content.decode()
+        return content.decode() if self.is_text else content.hex()
 
 
 def find_header_sources(values: Mapping[str, ComputedValue]) -> frozenset[str]:

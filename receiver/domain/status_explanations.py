@@ -135,8 +135,7 @@ def _describe_last_report(events: Sequence[JobEvent]) -> str:
     reports = [event for event in events if event.precedence in {Precedence.ACCEPTED, Precedence.IN_PROGRESS}]
     if not reports:
         return ""
-    last = max(reports, key=lambda event: (event.received_at, event.position))
-    return f"; the last status was {_name_status(last)} from {_name_source(last)}"
+    return f"; the last status was {_name_status(reports[-1])} from {_name_source(reports[-1])}"
 
 
 def _describe_resolution(decisive: JobEvent, events: Sequence[JobEvent]) -> str:
@@ -144,7 +143,7 @@ def _describe_resolution(decisive: JobEvent, events: Sequence[JobEvent]) -> str:
     text = f"{_name_actor(decisive)} resolved it at {_format_time(decisive.received_at)}{reason}"
     earlier = [event for event in events if event.precedence is Precedence.OPERATOR and event.key != decisive.key]
     if earlier:
-        previous = max(earlier, key=lambda event: event.received_at)
+        previous = earlier[-1]
         verb = "confirms" if previous.status is decisive.status else "corrects"
         text += f", which {verb} the `{previous.status}` of {_name_source(previous)}"
     return f"{text}; {_compare_with_provider(decisive, events)}"
@@ -169,8 +168,7 @@ def _describe_superseded(decisive: JobEvent, events: Sequence[JobEvent]) -> str:
     finals = [event for event in events if event.precedence is Precedence.FINAL and event.status is not decisive.status]
     if not finals:
         return ", a status that outranks the provider's other final statuses"
-    first = min(finals, key=lambda event: (event.received_at, event.position, event.key))
-    return f", which supersedes {_name_status(first)} from {_name_source(first)}"
+    return f", which supersedes {_name_status(finals[0])} from {_name_source(finals[0])}"
 
 
 def _describe_contradiction(decisive: JobEvent, events: Sequence[JobEvent]) -> str:
@@ -181,7 +179,7 @@ def _describe_contradiction(decisive: JobEvent, events: Sequence[JobEvent]) -> s
     ]
     if not contradicting:
         return "an event before these contradicts it, so the job is disputed"
-    first = min(contradicting, key=lambda event: (event.received_at, event.position, event.key))
+    first = contradicting[0]
     is_simultaneous = first.received_at == decisive.received_at
     same_callback = is_simultaneous and first.callback_id is not None and first.callback_id == decisive.callback_id
     if same_callback:
@@ -306,7 +304,8 @@ def _list_words(events: Iterable[JobEvent]) -> str:
 
 
 def _capitalize(event: JobEvent) -> str:
-    return str(event.status).replace("_", " ").capitalize()
+    """Return the final status of an event as the first word of a sentence."""
+    return str(event.status).capitalize()
 
 
 def _agree(count: int, singular: str, plural: str) -> str:

@@ -58,11 +58,23 @@ def test_text_is_hashed_and_encoded(options: dict[str, object], expected: str) -
 
 def test_base64url_has_no_padding() -> None:
     assert compute("?>é", encoding="base64url") == "Pz7DqQ"
+    assert compute("aaW", encoding="base64url") == "YWFX"
 
 
-@pytest.mark.parametrize("text", ["{", "a}", "{}", "{a}{", "{secret}", "{now}", "{now:%q}", "{now:%}"])
-def test_invalid_template_has_an_error(text: str) -> None:
-    assert ComputedValue(text).find_error()
+@pytest.mark.parametrize(
+    ("texts", "error"),
+    [
+        (["{", "a}", "{}", "{a}{"], "Unmatched brace. Write {{ and }} for braces."),
+        (["{secret}"], "{secret} requires secret to be set."),
+        (["{now}"], "{now} requires a format, such as {now:%Y%m%d%H%M%S}, {now:s} or {now:iso}."),
+        (
+            ["{now:%q}", "{now:%}", "{now:%q:%H}"],
+            "Not a format of times: use %Y %m %d %H %M %S %f %z, or s, ms or iso.",
+        ),
+    ],
+)
+def test_invalid_template_has_an_error(texts: list[str], error: str) -> None:
+    assert [ComputedValue(text).find_error() for text in texts] == [error] * len(texts)
 
 
 def test_names_are_those_of_fields() -> None:

@@ -1,7 +1,8 @@
 """Explanations of jobs' statuses: a sentence for each case of the fold, over events with their real effects."""
 
 import random
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -123,6 +124,14 @@ def find_decisive(events: Sequence[JobEvent]) -> JobEvent:
             ),
         ),
         (
+            [report(UNRESOLVED, 5, "EXPIRED")],
+            f"Unresolved: the provider's callback of {T[5]} reported `EXPIRED` (unresolved).",
+        ),
+        (
+            [report(None, at, word) for at, word in enumerate("ABC")],
+            "Accepted: no status has been received that the provider's `statuses` map, only `A`, `B`, `C`.",
+        ),
+        (
             [report(None, 3, "PAINTING")],
             "Accepted: no status has been received that the provider's `statuses` map, only `PAINTING`.",
         ),
@@ -132,6 +141,13 @@ def find_decisive(events: Sequence[JobEvent]) -> JobEvent:
             (
                 f"Failed: the provider's callback of {T[2]} reported `REVERSED` (failed), which supersedes"
                 f" `succeeded` from the provider's callback of {T[1]}."
+            ),
+        ),
+        (
+            [report(SUCCEEDED, 1, "SENT"), report(SUCCEEDED, 2, "DONE"), report(FAILED, 3, superseding=True)],
+            (
+                f"Failed: the provider's callback of {T[3]} reported `failed`, which supersedes `SENT` (succeeded) "
+                f"from the provider's callback of {T[1]}."
             ),
         ),
         (
@@ -155,6 +171,13 @@ def find_decisive(events: Sequence[JobEvent]) -> JobEvent:
                 f"Succeeded: the provider's callback of {T[1]} reported `succeeded`; later, the provider's"
                 f" callback of {T[2]} reported `failed`, which contradicts it, as 1 more does, so the job "
                 "is disputed."
+            ),
+        ),
+        (
+            [report(FAILED, 1), *[report(SUCCEEDED, at) for at in (2, 3, 4)]],
+            (
+                f"Failed: the provider's callback of {T[1]} reported `failed`; later, the provider's callback of "
+                f"{T[2]} reported `succeeded`, which contradicts it, as 2 more do, so the job is disputed."
             ),
         ),
         (
@@ -197,6 +220,17 @@ def find_decisive(events: Sequence[JobEvent]) -> JobEvent:
                 f"Failed: joe resolved it at {T[9]} (“typo”), which corrects the `succeeded` of mary at "
                 f"{T[5]}; the provider has reported no status."
             ),
+        ),
+        (
+            [resolve(SUCCEEDED, 1, "mary"), resolve(FAILED, 5, "joe"), resolve(SUCCEEDED, 9, "ann")],
+            (
+                f"Succeeded: ann resolved it at {T[9]}, which corrects the `failed` of joe at {T[5]}; the provider "
+                "has reported no status."
+            ),
+        ),
+        (
+            [report(FAILED, 5, source=EventSource.OPERATOR)],
+            f"Failed: an operator resolved it at {T[5]}; the provider has reported no status.",
         ),
         (
             [resolve(FAILED, 5, "mary"), resolve(FAILED, 9, "joe")],
@@ -279,6 +313,13 @@ def test_dispute_before_the_newest_events_is_named() -> None:
             ),
         ),
         (
+            [expire(60), report(SUCCEEDED, 60)],
+            (
+                "The status is late: the job had been unresolved since 2026-11-23 12:01:00 UTC. A final "
+                "status still counts then."
+            ),
+        ),
+        (
             [report(SUCCEEDED, 0), report(ACCEPTED, 1, source=RESPONSE)],
             "A callback overtook the response to the request: it was received first.",
         ),
@@ -335,12 +376,35 @@ def test_only_the_event_that_a_replay_mapped_is_marked() -> None:
 
 
 def test_note_on_unmatched_job() -> None:
-    assert (
-        "No request of this service is known for the reference"
-        in explain(report(SUCCEEDED, 0), unmatched=True).notes[-1]
+    note = (
+        "No request of this service is known for the reference: no response has contained it. A response that does "
+        "makes it the job of its request."
     )
+    assert explain(report(SUCCEEDED, 0), unmatched=True).notes == [note]
+
+
+def test_overtaking_is_noted_only_if_all_events_are_known() -> None:
+    events = [report(SUCCEEDED, at, source=source) for at, source in enumerate((RESPONSE, CALLBACK, RESPONSE))]
+    assert explain(*events, newest=2).notes == ["Of the newest 2 events, 2 events repeat a known status."]
+
+
+@pytest.fixture
+def local_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A time zone of the process that is not UTC."""
+    with monkeypatch.context() as context:
+        context.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("local_time")
+def test_times_are_utc_in_any_zone() -> None:
+    assert explain(report(ACCEPTED, 0)).notes == [
+        "Without a final status, the job becomes unresolved at 2026-11-26 12:00:00 UTC."
+    ]
 
 
 def test_plain_success_needs_no_note() -> None:
-    events = [report(ACCEPTED, 0, source=RESPONSE), report(IN_PROGRESS, 1), report(SUCCEEDED, 2)]
+    events = [report(ACCEPTED, 0, source=RESPONSE), report(IN_PROGRESS, 1, "SENT"), report(SUCCEEDED, 2)]
     assert explain(*events).notes == []

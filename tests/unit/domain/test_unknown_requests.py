@@ -76,7 +76,12 @@ def test_items_settle_the_request(parsed: ParsedResponse, status: str, jobs: lis
     result = decide(parsed)
     assert (result.status, result.next_in, result.absent) == (status, None, False)
     assert [report.status for report in result.reports] == jobs
-    assert "the provider knows this request" in (result.detail or "")
+    assert (result.detail or "").startswith("the provider knows this request")
+
+
+def test_detail_of_items_is_that_of_the_result() -> None:
+    parsed = ParsedResponse((ResponseItem(ItemStatus.REJECTED, "r", detail="no such number"),))
+    assert decide(parsed).detail == "the provider knows this request; 1 × rejected, no such number"
 
 
 def test_failed_job_still_accepts_the_request() -> None:
@@ -111,33 +116,45 @@ def test_not_found_requeues_only_if_configured() -> None:
     )
     assert decide(NOT_FOUND, unknown_request(not_found=50)).status is RequestStatus.UNKNOWN
     at_once = replace(RETRY_IF_NOT_FOUND, not_found_after=1)
-    assert decide(NOT_FOUND, unknown_request(), at_once).status is RequestStatus.QUEUED
+    assert decide(NOT_FOUND, unknown_request(), at_once) == LookupResult(
+        RequestStatus.QUEUED, "not found in 1 lookup, so the request never arrived", absent=True
+    )
 
 
 @pytest.mark.parametrize("failures", [3, 4])
 def test_not_found_without_attempts_left_fails(failures: int) -> None:
     result = decide(NOT_FOUND, unknown_request(not_found=1, failures=failures), RETRY_IF_NOT_FOUND)
-    assert result.status is RequestStatus.FAILED
-    assert "attempts used up" in (result.detail or "")
+    detail = "not found in 2 lookups, so the request never arrived; attempts used up"
+    assert result == LookupResult(RequestStatus.FAILED, detail, absent=True)
 
 
 def test_not_found_after_deadline_fails() -> None:
     late = replace(unknown_request(not_found=1), deadline_at=NOON)
     result = decide(NOT_FOUND, late, RETRY_IF_NOT_FOUND)
-    assert result.status is RequestStatus.FAILED
-    assert "deadline passed" in (result.detail or "")
+    detail = "not found in 2 lookups, so the request never arrived; deadline passed"
+    assert result == LookupResult(RequestStatus.FAILED, detail, absent=True)
 
 
-def test_lookups_end_after_give_up_time_as_unknown() -> None:
-    result = decide(ParsedResponse(problem="HTTP 500"), unknown_request(since=3_600.0))
-    assert result == LookupResult(
-        RequestStatus.UNKNOWN, "gave up looking the request up after 3600 s; last: HTTP 500", next_in=None
-    )
+@pytest.mark.parametrize(
+    ("parsed", "last"),
+    [
+        (ParsedResponse(problem="HTTP 500"), "HTTP 500"),
+        (build_response(ItemStatus.UNKNOWN), "the response contains no known outcome"),
+        (NOT_FOUND, "the provider does not know this request"),
+    ],
+)
+def test_lookups_end_after_give_up_time_as_unknown(parsed: ParsedResponse, last: str) -> None:
+    result = decide(parsed, unknown_request(since=3_600.0))
+    detail = f"gave up looking the request up after 3600 s; last: {last}"
+    assert result == LookupResult(RequestStatus.UNKNOWN, detail, next_in=None, absent=parsed is NOT_FOUND)
+    assert decide(parsed, unknown_request(since=3_599.5)).next_in == 0.5
 
 
-def test_retry_after_delays_next_lookup() -> None:
-    assert decide(NOT_FOUND, wait=500.0).next_in == 500.0
-    assert decide(NOT_FOUND, unknown_request(since=3_500.0), wait=500.0).next_in == 100.0
+@pytest.mark.parametrize("parsed", [NOT_FOUND, ParsedResponse(problem="HTTP 429"), build_response(ItemStatus.RETRY)])
+def test_retry_after_delays_next_lookup(parsed: ParsedResponse) -> None:
+    assert decide(parsed, wait=500.0).next_in == 500.0
+    assert decide(parsed, unknown_request(since=3_500.0), wait=500.0).next_in == 100.0
+    assert decide(parsed, lookup_policy=replace(LOOKUP, first_after=0.25), wait=0.0).next_in == 0.5
 
 
 def test_rejected_lookup_is_not_repeated() -> None:
