@@ -43,11 +43,11 @@ class Cursor(BaseCursor):
     id: UUID
 
     def __str__(self) -> str:
-        return f"{_format_time(self.time)}{self.id.hex}"
+        return f"{format_time(self.time)}{self.id.hex}"
 
     @classmethod
     def parse(cls, text: str) -> "Cursor":
-        return cls(_parse_time(text[:_TIME_DIGITS]), UUID(text[_TIME_DIGITS:]))
+        return cls(parse_time(text[:_TIME_DIGITS]), UUID(text[_TIME_DIGITS:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +61,12 @@ class ReceiptCursor(BaseCursor):
     key: UUID
 
     def __str__(self) -> str:
-        return f"{_format_time(self.received_at)}{self.position:0{_POSITION_DIGITS}x}{self.key.hex}"
+        return f"{format_time(self.received_at)}{self.position:0{_POSITION_DIGITS}x}{self.key.hex}"
 
     @classmethod
     def parse(cls, text: str) -> "ReceiptCursor":
         time, position, key = text[:_TIME_DIGITS], text[_TIME_DIGITS:-_ID_DIGITS], text[-_ID_DIGITS:]
-        return cls(_parse_time(time), int(position, 16), UUID(key))
+        return cls(parse_time(time), int(position, 16), UUID(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,11 @@ class Page(Generic[T]):
         return cls(items, get_cursor(items[-1]) if len(rows) > limit else None)
 
 
-def _format_time(time: datetime) -> str:
-    """Return the microseconds since 1970; a time before that becomes 0."""
+def format_time(time: datetime) -> str:
+    """Return the hexadecimal microseconds since 1970 of a time; one before that becomes 0."""
     return f"{max((time - _EPOCH) // _MICROSECOND, 0):0{_TIME_DIGITS}x}"
 
 
-def _parse_time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
+    """Return the time (UTC) of a text that `format_time` returned."""
     return _EPOCH + int(text, 16) * _MICROSECOND

@@ -6,17 +6,15 @@ transactions were visible, as Postgres's snapshots do, and when the transactions
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import ClassVar
 
-from receiver.domain.paging import BaseCursor
+from receiver.domain.paging import BaseCursor, format_time, parse_time
 
 KINDS = ("request", "callback", "job")
 """The kinds of changes."""
 MAX_RUNNING = 100
 """The most transactions that the text of a position lists."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _XID_BITS = 32
 
 
@@ -46,17 +44,17 @@ class TailCursor(BaseCursor):
         next_xid = min([self.next_xid, *xids[MAX_RUNNING:]])
         time = min([self.time, *times[MAX_RUNNING:]])
         running = "".join(f"{xid:x}-" for xid in xids[:MAX_RUNNING])
-        started = "".join(f"{_format_time(started_at)}-" for started_at in times[:MAX_RUNNING])
-        return f"{_format_time(time)}.{next_xid:x}.{running}.{started}"
+        started = "".join(f"{format_time(started_at)}-" for started_at in times[:MAX_RUNNING])
+        return f"{format_time(time)}.{next_xid:x}.{running}.{started}"
 
     @classmethod
     def parse(cls, text: str) -> "TailCursor":
         time, next_xid, running, started = text.split(".")
         return cls(
-            _parse_time(time),
+            parse_time(time),
             int(next_xid, 16),
             frozenset(int(xid, 16) for xid in running.split("-") if xid),
-            frozenset(_parse_time(each) for each in started.split("-") if each),
+            frozenset(parse_time(each) for each in started.split("-") if each),
         )
 
     def sees_xid(self, xid: int) -> bool:
@@ -88,11 +86,3 @@ def widen_xid(short_xid: int, next_xid: int) -> int:
 def narrow_xid(xid: int) -> int:
     """Return the 32 bits of a transaction's id that a row holds."""
     return xid & ((1 << _XID_BITS) - 1)
-
-
-def _format_time(time: datetime) -> str:
-    return f"{max((time - _EPOCH) // _MICROSECOND, 0):013x}"
-
-
-def _parse_time(text: str) -> datetime:
-    return _EPOCH + int(text, 16) * _MICROSECOND

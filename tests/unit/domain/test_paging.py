@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.paging import BaseCursor, Cursor, Page, PositionCursor, ReceiptCursor
+from receiver.domain.paging import BaseCursor, Cursor, NameCursor, Page, PositionCursor, ReceiptCursor
 from tests.support.factories import NOON
 
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2112, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # `timezones`
@@ -21,6 +21,7 @@ ROWS = [Cursor(NOON - timedelta(seconds=number), UUID(int=number)) for number in
         st.builds(Cursor, TIMES, st.uuids()),
         st.builds(ReceiptCursor, TIMES, POSITIONS, st.uuids()),
         st.builds(PositionCursor, POSITIONS, st.uuids(), st.uuids()),
+        st.builds(NameCursor, st.from_regex("[a-z0-9/_-]{1,127}", fullmatch=True)),
     )
 )
 def test_cursor_is_parsed_from_its_text(cursor: BaseCursor) -> None:
@@ -35,6 +36,10 @@ def test_position_in_cursor_fits_the_database(
 ) -> None:
     text = data.draw(st.from_regex(cursor_class.PATTERN, fullmatch=True))
     assert cursor_class.parse(text).position in range(2**31)
+
+
+def test_name_in_cursor_is_hexadecimal() -> None:
+    assert str(NameCursor("acme/eu")) == "61636d652f6575"
 
 
 def test_cursor_before_the_epoch_is_the_epoch() -> None:

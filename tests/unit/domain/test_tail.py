@@ -39,12 +39,18 @@ def test_text_lists_so_many_transactions_and_sees_no_younger_one() -> None:
 
 
 def test_merged_position_sees_what_all_see() -> None:
-    other = TailCursor(NOON + SECOND, 950, {910})
-    merged = merge_cursors([CURSOR, other])
+    other = TailCursor(NOON + SECOND, 950, {910}, {NOON - 2 * SECOND})
+    merged = merge_cursors([other, CURSOR])
+    assert merged == TailCursor(NOON, 900, {850, 890, 910}, {NOON - SECOND, NOON - 2 * SECOND})
     for xid in range(840, 960):
         assert merged.sees_xid(xid) <= (CURSOR.sees_xid(xid) and other.sees_xid(xid))
 
 
 @pytest.mark.parametrize("xid", [3, (1 << 32) - 1, (1 << 32) + 3, (7 << 32) + 5])
 def test_xid_is_widened_by_the_next_one(xid: int) -> None:
+    assert narrow_xid(xid) in range(1 << 32)
     assert widen_xid(narrow_xid(xid), xid + 100) == xid
+
+
+def test_xid_with_the_bits_of_the_next_one_is_an_era_older() -> None:
+    assert widen_xid(5, (7 << 32) + 5) == (6 << 32) + 5
