@@ -5,11 +5,12 @@ percentiles over any number of periods and providers can be estimated from the s
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import accumulate
 
 _BOUNDS_PER_DECADE = 5
 _FIRST_DECADE, _LAST_DECADE = -1, 7
@@ -83,10 +84,8 @@ def list_bucket_bounds(counts: Mapping[int, int]) -> list[tuple[int, float, floa
 
 
 def _estimate(counts: Mapping[int, int], rank: float) -> float:
-    seconds = 0.0
-    for bucket, low, high in list_bucket_bounds(counts):
-        if rank <= counts[bucket]:
-            return low * math.pow(high / low, rank / counts[bucket])
-        rank -= counts[bucket]
-        seconds = high
-    return seconds
+    buckets = list_bucket_bounds(counts)
+    last_ranks = list(accumulate(counts[bucket] for bucket, _, _ in buckets))
+    index = bisect_left(last_ranks, rank)
+    bucket, low, high = buckets[index]
+    return high * math.pow(low / high, (last_ranks[index] - rank) / counts[bucket])

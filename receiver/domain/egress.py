@@ -147,7 +147,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
     except ValueError:
         pass
     name, colon, number = entry.rpartition(":")
-    if colon and number.isdecimal() and not name.endswith(":"):
+    if colon and number.isdecimal():
         if int(number) != port:
             return False
         entry = name.removeprefix("[").removesuffix("]")

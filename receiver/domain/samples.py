@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 IdT = TypeVar("IdT", bound=Hashable)
@@ -48,14 +48,11 @@ def choose_surplus(
     """Return the ids of the samples of one provider to delete, so that at most `max_count` and `max_bytes` are left."""
     implausible = list(_rank(sample for sample in samples if not sample.is_plausible))
     plausible = list(_rank(sample for sample in samples if sample.is_plausible))
-    ranked = [*plausible, *implausible]
-    if len(samples) > max_count:
-        reserved = min(len(implausible), int(max_count * IMPLAUSIBLE_SHARE))
-        # The last places are those of implausible samples; plausible ones take what these leave.
-        split = min(len(plausible), max_count - reserved)
-        ranked = [*plausible[:split], *implausible[: max_count - split]]
+    reserved = min(len(implausible), int(max_count * IMPLAUSIBLE_SHARE))
+    # The last places are those of implausible samples; plausible ones take what these leave.
+    split = min(len(plausible), max_count - reserved)
     kept_ids: set[IdT] = set()
-    for sample in ranked:
+    for sample in (*plausible[:split], *implausible[: max_count - split]):
         max_bytes -= sample.size
         if max_bytes >= 0:
             kept_ids.add(sample.id)
@@ -75,11 +72,9 @@ def _alternate(samples: Sequence[Sample[IdT]]) -> Sequence[Sample[IdT]]:
     """Return samples of one form: the newest, the oldest of the last day, the second newest and so on."""
     newest_first = sorted(samples, key=lambda sample: sample.received_at, reverse=True)
     fresh = [sample for sample in newest_first if sample.received_at > newest_first[0].received_at - _FRESH]
-    alternating = chain.from_iterable(zip(fresh, reversed(fresh), strict=True))
-    return list(dict.fromkeys([*alternating, *newest_first]))
+    return list(dict.fromkeys([*_take_turns([fresh, fresh[::-1]]), *newest_first]))
 
 
 def _take_turns(queues: Iterable[Sequence[T]]) -> Iterator[T]:
     """Yield the first items of all queues, then the second ones and so on."""
-    missing = object()
-    return (item for items in zip_longest(*queues, fillvalue=missing) for item in items if item is not missing)  # type: ignore[misc]  # the fill value is left out
+    return (item for items in zip_longest(*queues) for item in items if item is not None)

@@ -7,7 +7,7 @@ from statistics import quantiles
 
 import pytest
 
-from receiver.domain.activity import BUCKET_BOUNDS_S, estimate_percentiles, find_bucket
+from receiver.domain.activity import BUCKET_BOUNDS_S, estimate_percentiles, find_bucket, list_bucket_bounds
 
 
 def test_bounds_grow_by_the_same_factor() -> None:
@@ -24,6 +24,14 @@ def test_bucket_has_durations_from_its_bound_on(seconds: float, bucket: int) -> 
     assert find_bucket(seconds) == bucket
 
 
+def test_first_and_last_bucket_have_bounds_too() -> None:
+    assert list_bucket_bounds({41: 2, 5: 0, 1: 1, 0: 3}) == [
+        (0, pytest.approx(0.0631, abs=1e-4), 0.1),
+        (1, 0.1, 0.158),
+        (41, 1e7, pytest.approx(1.585e7, rel=1e-3)),
+    ]
+
+
 def test_estimates_are_close_to_percentiles() -> None:
     rng = random.Random(5)
     durations = [rng.lognormvariate(3.0, 1.5) for _ in range(5_000)]
@@ -37,6 +45,10 @@ def test_estimates_are_close_to_percentiles() -> None:
 def test_estimates_of_nothing_are_none() -> None:
     assert estimate_percentiles({}, [0.5]) is None
     assert estimate_percentiles({3: 0}, [0.5]) is None
+
+
+def test_estimate_between_buckets_is_the_bound_of_the_lower_one() -> None:
+    assert estimate_percentiles({2: 5, 9: 5}, [0.5, 1.0]) == [BUCKET_BOUNDS_S[2], BUCKET_BOUNDS_S[9]]
 
 
 def test_estimates_lie_within_their_bucket() -> None:

@@ -63,6 +63,10 @@ def test_environment_names_a_proxy_for_each_scheme(environ: dict[str, str]) -> N
     assert find_environment_proxy(environ, ORIGIN) == PROXY
 
 
+def test_environment_without_a_variable_names_no_proxy() -> None:
+    assert find_environment_proxy({"http_proxy": "http://proxy.example:3128"}, ORIGIN) is None
+
+
 @pytest.mark.parametrize(
     "no_proxy",
     [
@@ -81,7 +85,10 @@ def test_no_proxy_lists_hosts_that_are_reached_directly(name: str, no_proxy: str
     assert find_environment_proxy(environ, ORIGIN) is None
 
 
-@pytest.mark.parametrize("no_proxy", ["", "cme.example", "example:8443", "v1.api.acme.example", "10.0.0.0/8", ":443"])
+@pytest.mark.parametrize(
+    "no_proxy",
+    ["", "cme.example", "example:8443", "v1.api.acme.example", "10.0.0.0/8", ":443", "example:https", "fd00::443"],
+)
 def test_no_proxy_does_not_list_other_hosts(no_proxy: str) -> None:
     environ = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": no_proxy}
     assert find_environment_proxy(environ, ORIGIN) == PROXY
@@ -91,6 +98,7 @@ def test_no_proxy_does_not_list_other_hosts(no_proxy: str) -> None:
     ("origin", "no_proxy"),
     [
         ("https://10.1.2.3", "10.0.0.0/8"),
+        ("https://10.1.2.3", "10.9.9.9/8"),
         ("https://10.1.2.3:8443", "10.1.2.3:8443"),
         ("https://[fd00::1]:8443", "fd00::/8"),
         ("https://[fd00::1]", "[fd00::1]"),
@@ -115,6 +123,14 @@ def test_variable_without_a_usable_proxy_is_an_error() -> None:
         find_environment_proxy({"ALL_PROXY": "socks5://me:secret@proxy.example"}, ORIGIN)
     assert "secret" not in str(error.value)
     assert find_environment_proxy({"ALL_PROXY": "socks5://p", "NO_PROXY": "acme.example"}, ORIGIN) is None
+
+
+def test_token_endpoint_has_a_proxy_of_its_own_in_the_environment_only() -> None:
+    token_proxy = Proxy("other.example", 80)
+    named = Egress("me", PROXY, token_proxy=token_proxy)
+    assert named.for_token_endpoint() == Egress("me", token_proxy, token_proxy=token_proxy)
+    own = Egress("me", PROXY, proxy_from_environment=False, token_proxy=token_proxy)
+    assert own.for_token_endpoint() == own
 
 
 def test_only_an_own_proxy_leads_to_other_hosts() -> None:

@@ -32,6 +32,10 @@ def test_flood_of_the_same_form_does_not_displace_an_earlier_callback() -> None:
     assert {"genuine0", "forged219"} <= kept
 
 
+def test_newest_and_oldest_of_a_form_take_turns() -> None:
+    assert find_kept(build_samples("a", 6), 4) == {"a5", "a0", "a4", "a1"}
+
+
 def test_implausible_flood_takes_places_of_its_own() -> None:
     genuine = build_samples("genuine", 90)
     kept = find_kept([*genuine, *build_samples("forged", 220, start_s=100, is_plausible=False)])
@@ -66,8 +70,16 @@ def test_oldest_of_an_earlier_day_makes_room() -> None:
     old = build_samples("old", 60)
     kept = find_kept([*old, *build_samples("new", 100, start_s=2 * 86_400)])
     assert kept.isdisjoint(sample.id for sample in old)
+    [day_old] = build_samples("old", 1, start_s=1 - 86_400)
+    assert find_kept([day_old, *build_samples("new", 2)], 2) == {"new0", "new1"}
 
 
 def test_bytes_are_limited_for_the_most_plausible_first() -> None:
     samples = [*build_samples("forged", 1, size=60, is_plausible=False), *build_samples("genuine", 3, size=30)]
     assert find_kept(samples, max_bytes=100) == {"genuine0", "genuine1", "genuine2"}
+    assert find_kept(samples, max_bytes=90) == {"genuine0", "genuine1", "genuine2"}
+
+
+def test_caller_of_the_newest_callback_has_the_first_place() -> None:
+    samples = [*build_samples("a", 1, start_s=10), *build_samples("b", 2, caller="203.0.113.7")]
+    assert find_kept(samples, 1) == find_kept(samples[::-1], 1) == {"a0"}
