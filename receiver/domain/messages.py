@@ -117,8 +117,9 @@ def _read(value: Any, depth: int) -> str:
 
 def _read_errors(value: Any, depth: int) -> str:
     """Return the texts of several errors: a list, or an object of fields and their errors."""
-    if not isinstance(value, dict) or (text := _read(value, depth)):
-        return text if isinstance(value, dict) else _read(value, depth)
+    own_text = _read(value, depth)
+    if own_text or not isinstance(value, dict):
+        return own_text
     fields = list(value.items())[:_MAX_ERRORS]
     return "; ".join(f"{name}: {text}" for name, error in fields if (text := _read(error, depth)))
 

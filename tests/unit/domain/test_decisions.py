@@ -124,6 +124,12 @@ def test_items_of_successful_response_decide(
     assert decision.counts_as_attempt
 
 
+def test_report_has_the_location_of_its_item() -> None:
+    parsed = ParsedResponse((replace(ACCEPTED, location="/jobs/1"), replace(DONE, location="/jobs/2")))
+    decision = build_decider().decide(build_response(202), parsed)
+    assert [report.location for report in decision.reports] == ["/jobs/1", "/jobs/2"]
+
+
 def test_detail_counts_items_that_were_not_accepted() -> None:
     decision = build_decider().decide(
         build_response(200), ParsedResponse((ACCEPTED, INVALID, WITHOUT_REFERENCE, INVALID, DONE))
@@ -165,6 +171,34 @@ def test_rejection_detail_includes_codes_of_the_body() -> None:
     assert decision.detail is not None
     assert decision.detail.startswith("400: ")
     assert "1806, Invalid recipient." in decision.detail
+
+
+@pytest.mark.parametrize(
+    "item", [ResponseItem(ItemStatus.REJECTED, code="7"), ResponseItem(ItemStatus.REJECTED, detail="7")]
+)
+def test_rejection_detail_needs_a_code_or_a_detail(item: ResponseItem) -> None:
+    decision = build_decider().decide(build_response(400, b'{"ok": false}'), ParsedResponse((item,)))
+    assert decision.detail == f"{build_advice(400)} 1 × rejected, 7"
+
+
+def test_detail_quotes_json_that_no_item_explains() -> None:
+    decision = build_decider().decide(build_response(400, b'{"ok": false}'), ParsedResponse())
+    assert decision.detail == f'{build_advice(400)} The provider responded: {{"ok": false}}'
+
+
+@pytest.mark.parametrize("item", [BUSY, INVALID, UNMAPPED])
+def test_detail_quotes_no_json_that_an_item_explains(item: ResponseItem) -> None:
+    decision = build_decider().decide(build_response(200, b'{"ok": false}'), ParsedResponse((item,)))
+    assert decision.detail is not None
+    assert "ok" not in decision.detail
+
+
+def test_detail_names_the_problem_of_the_response_once() -> None:
+    problem = "the body was cut"
+    refused = replace(build_response(400, b'{"message": "No'), problem=problem)
+    assert build_decider().decide(refused, ParsedResponse()).detail == f"{build_advice(400)[:-1]}. But {problem}."
+    unread = build_decider().decide(replace(refused, status=200), ParsedResponse(problem=problem))
+    assert unread.detail == f"{build_advice(200)} But {problem}."
 
 
 @pytest.mark.parametrize("on_ambiguous", OnAmbiguous)
@@ -349,6 +383,12 @@ def test_wait_beyond_deadline_leaves_one_last_attempt(value: str) -> None:
     assert last == Decision(RequestStatus.FAILED, detail=f"deadline used up: {wait}; last: {build_advice(503)}")
 
 
+@pytest.mark.parametrize(("jitter", "retry_in"), [(0.75, 0.75), (1.0, None)])
+def test_backoff_shortly_before_deadline_must_end_before_it(jitter: float, retry_in: float | None) -> None:
+    decider = build_decider(jitter=jitter, deadline_at=NOON + timedelta(seconds=1))
+    assert decider.decide(build_response(500), UNREADABLE).retry_in == retry_in
+
+
 def test_backoff_beyond_deadline_leaves_one_last_attempt() -> None:
     def decide_before_deadline(seconds: float) -> Decision:
         deadline_at = NOON + timedelta(seconds=seconds)
@@ -412,6 +452,10 @@ def test_ambiguous_outcome_of_last_attempt_is_unknown(
 
 def test_gateway_timeout_respects_retry_after() -> None:
     assert build_decider(RETRY).decide(build_response(504, retry_after="9"), UNREADABLE).retry_in == 9.5
+
+
+def test_response_without_items_respects_retry_after() -> None:
+    assert build_decider(RETRY).decide(build_response(200, retry_after="9"), ParsedResponse()).retry_in == 9.5
 
 
 def test_busy_items_retry_the_request() -> None:
@@ -528,3 +572,8 @@ def test_exchange_that_did_not_begin_is_requeued_without_counting() -> None:
     assert decision == Decision(
         RequestStatus.QUEUED, detail="no send slot", retry_in=RETRY_UNSENT_AFTER_S, counts_as_attempt=False
     )
+
+
+def test_refused_credentials_pause_the_provider() -> None:
+    decision = build_decider().decide(NotSent("no token", refusal="invalid_client"), ParsedResponse())
+    assert (decision.status, decision.pause) == (RequestStatus.QUEUED, "invalid_client")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.messages import MAX_MESSAGE_CHARS, add_message, describe_unreadable, find_message
+from receiver.domain.messages import MAX_MESSAGE_CHARS, add_message, describe_unreadable, find_message, shorten
 
 JSON = {"content-type": "application/json"}
 HTML = {"content-type": "text/html; charset=utf-8"}
@@ -37,7 +37,17 @@ HTML = {"content-type": "text/html; charset=utf-8"}
         ("no credit", "no credit"),
         ({"message": "line\r\n\tbreak\0 and \ud800 half"}, "line break and half"),
         ({"ok": False, "code": 12}, '{"ok": false, "code": 12}'),
+        ({"error-message": "no credit"}, "no credit"),
+        ({"errors": {"to": "missing", "text": ["is long"]}}, "to: missing; text: is long"),
+        ({"errors": {"message": "no credit", "to": "missing"}}, "no credit"),
+        ({"message": {"message": {"message": {"message": "deep"}}}}, "deep"),
         ({"message": {"message": {"message": {"message": {"message": "deep"}}}}}, None),
+        ({"error": {"error": {"error": {"error": "deep"}}}}, "deep"),
+        ({"error": {"error": {"error": {"error": {"error": "deep"}}}}}, None),
+        ([[[["deep"]]]], "deep"),
+        ([[[[["deep"]]]]], None),
+        ({"errors": [{"errors": ["deep"]}]}, "deep"),
+        ({"errors": [{"errors": [{"message": "deep"}]}]}, None),
     ],
 )
 def test_message_is_found_at_the_usual_places(document: object, message: str | None) -> None:
@@ -59,6 +69,13 @@ def test_message_is_found_at_the_usual_places(document: object, message: str | N
         (HTML, "<title>Zahlung f\u00e4llig</title>".encode(), "not JSON (text/html): Zahlung f\u00e4llig"),
         ({"content-type": "text/plain"}, b"no credit\n", "not JSON (text/plain): no credit"),
         ({"content-type": "text/xml"}, b"<?xml version='1.0'?><e><m>No</m></e>", "not JSON (text/xml): No"),
+        (
+            {"content-type": "text/plain; charset=windows-1251"},
+            "нет денег".encode("windows-1251"),
+            "not JSON (text/plain): нет денег",
+        ),
+        ({"content-type": "text/plain"}, b"to <b> is missing", "not JSON (text/plain): to <b> is missing"),
+        (HTML, b"\n<p>No</p> ", "not JSON (text/html): No"),
         (JSON, b"{'message': 1}", "not JSON (application/json): {'message': 1}"),
         ({}, b"\x89PNG\0\0", "not JSON: 6 bytes"),
         ({}, b"<unclosed", "not JSON: <unclosed"),
@@ -78,7 +95,13 @@ def test_empty_body_is_described() -> None:
     assert describe_unreadable(JSON, b" ") == "empty"
 
 
+@pytest.mark.parametrize(("length", "shortened"), [(300, "a" * 300), (301, "a" * 299 + "…")])
+def test_message_has_at_most_300_characters(length: int, shortened: str) -> None:
+    assert shorten("a" * length) == shortened
+
+
 def test_message_follows_the_detail_once() -> None:
+    assert add_message("400: Fix it.", JSON, b'{"ok": 0}') == '400: Fix it. The provider responded: {"ok": 0}'
     body = b'{"message": "No credit."}'
     assert add_message("400: Fix it.", JSON, body) == "400: Fix it. The provider responded: No credit."
     assert add_message("rejected, E1", JSON, body) == "rejected, E1. The provider responded: No credit."

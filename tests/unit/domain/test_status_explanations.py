@@ -110,7 +110,7 @@ def find_decisive(events: Sequence[JobEvent]) -> JobEvent:
             "Unresolved: no final status had been received at the deadline, 2026-11-23 12:01:00 UTC.",
         ),
         (
-            [report(ACCEPTED, 0, source=RESPONSE), report(IN_PROGRESS, 2, "SENT"), expire(60)],
+            [report(ACCEPTED, 0, source=RESPONSE), report(IN_PROGRESS, 1), report(IN_PROGRESS, 2, "SENT"), expire(60)],
             (
                 "Unresolved: no final status had been received at the deadline, 2026-11-23 12:01:00 UTC; the last "
                 f"status was `SENT` (in progress) from the provider's callback of {T[2]}."
