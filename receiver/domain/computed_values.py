@@ -73,7 +73,7 @@ class ComputedValue:
         return None
 
     def compute(self, fields: Mapping[str, str], now: datetime) -> str:
-        """Return the value; `fields` are the texts of all `names`, "" for an absent one; `now` is in UTC."""
+        """Return the value; `fields` are the texts of the `names`, of which an absent one is empty; `now` is in UTC."""
 
         def replace(match: re.Match[str]) -> str:
             if match[1] is None:
