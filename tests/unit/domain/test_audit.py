@@ -206,6 +206,14 @@ def test_callbacks_outside_of_the_generation_are_found() -> None:
     ]
 
 
+def test_single_callback_outside_of_the_generation_is_found() -> None:
+    stored = "1 event of a callback, the first received at 2026-11-23T12:00:00Z"
+    proven = "its reference named it from 2026-11-23T12:00:01Z until none"
+    assert audit_job(build_job([SUCCESS], opened_at=NOON + timedelta(seconds=1)), [SUCCESS]) == [
+        build_job_finding(FindingKind.GENERATION, stored, proven, mendable=False)
+    ]
+
+
 @given(events=histories, precedence=st.integers(-5, 70))
 def test_invalid_precedence_is_repaired_only_if_unambiguous(events: list[JobEvent], precedence: Any) -> None:
     for original in events:

@@ -375,6 +375,13 @@ def test_only_the_event_that_a_replay_mapped_is_marked() -> None:
     assert [each["effect"] for each in marked] == [REPLACED, "applied", None, None, None, "applied"]
 
 
+def test_replay_replaces_the_status_of_the_same_job_only() -> None:
+    mapped = {"job_id": "1", "callback_id": "c", "provider_status": "DONE", "status": "succeeded", "effect": "applied"}
+    unmapped = {**mapped, "status": None, "effect": None}
+    marked = mark_replaced([mapped, unmapped, {**unmapped, "job_id": "2"}])
+    assert [each["effect"] for each in marked] == ["applied", REPLACED, None]
+
+
 def test_note_on_unmatched_job() -> None:
     note = (
         "No request of this service is known for the reference: no response has contained it. A response that does "
