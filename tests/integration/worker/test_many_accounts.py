@@ -19,7 +19,7 @@ from tests.support.scene import open_scene
 
 ACCOUNTS = 1_000
 MAX_MEMORY_MIB = 120
-MAX_LOAD_CPU_S = 2.0
+MAX_LOAD_CPU_S = 5.0  # two to three times what it takes on a slow, busy machine
 TEMPLATE = """
 [providers.acme]
 kind = "declared"
