@@ -77,7 +77,7 @@ def find_boundary(content_type: str) -> str:
 
 def _iterate_parts(decoder: MultipartDecoder) -> Iterator[tuple[str, Any]]:
     name, value, charset = "", None, ""
-    content: list[bytes] = []
+    content: list[bytes]
     while not isinstance(event := decoder.next_event(), Epilogue):
         if isinstance(event, Field | File):
             name, content_type = event.name or "", event.headers.get("content-type", "")

@@ -66,10 +66,9 @@ def parse_text(text: str) -> Any:
     else:
         content = candidate.encode("utf-8", "surrogatepass")
     try:
-        document = parse_json(content)
+        return parse_json(content)
     except UnreadableDocument:
         return text
-    return document if isinstance(document, dict | list) else text
 
 
 def _add_names(node: Any, names: dict[str, Any], *, is_last: bool) -> dict[str, Any] | None:
@@ -86,13 +85,13 @@ def _add_names(node: Any, names: dict[str, Any], *, is_last: bool) -> dict[str, 
     kind, children = node["type"], node["children"]
     if kind == "field":
         return None if is_last else names.setdefault(node["value"], {})
-    if kind in {"identity", "current"}:
+    if kind == "current":
         return names
     if kind in {"subexpression", "pipe"}:
         below: dict[str, Any] | None = names
         for index, child in enumerate(children):
             if below is None:
-                break
+                return None
             below = _add_names(child, below, is_last=is_last and index == len(children) - 1)
         return below
     if kind in {"projection", "filter_projection", "value_projection", "flatten", "index_expression"}:

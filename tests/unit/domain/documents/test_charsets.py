@@ -47,6 +47,10 @@ def test_text_is_utf8_before_anything_else(content: bytes, charset: str, text: s
     assert decode_text(content, charset) == text
 
 
+def test_text_needs_no_charset() -> None:
+    assert decode_text(b"\xfc") == "\udcfc"
+
+
 @pytest.mark.parametrize("module", list(pkgutil.iter_modules(encodings.__path__)), ids=lambda module: module.name)
 def test_only_ascii_bytes_are_ascii_characters(module: pkgutil.ModuleInfo) -> None:
     charset = find_charset(f"text/plain; charset={module.name}")

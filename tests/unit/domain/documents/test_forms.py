@@ -1,5 +1,6 @@
 """URL-encoded and multipart fields."""
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from receiver.domain.documents.forms import MAX_FIELDS, MAX_PARTS, find_boundary
 
 REPEATED = "&".join(f"a={number}" for number in range(10_000))
 MULTIPART = "multipart/form-data; boundary=b"
+OTHER_BOUNDARY = "it does not begin with the boundary of its Content-Type."
 
 
 def build_part(name: str, content: str, more: str = "") -> str:
@@ -21,6 +23,9 @@ def build_part(name: str, content: str, more: str = "") -> str:
 
 def build_multipart(*parts: str) -> bytes:
     return "".join([*parts, "--b--\r\n"]).encode()
+
+
+PART = build_multipart(build_part("a", "1"))
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,8 @@ def build_multipart(*parts: str) -> bytes:
         (b"a=%E9&b=%C3%BC", {"a": "\udce9", "b": "ü"}),
         (b"a=caf\xe9", {"a": "caf\udce9"}),
         (b"a", {"a": ""}),
+        (b"a=&b=\xe9", {"a": "", "b": "\udce9"}),
+        ("a=日", {"a": "?"}),
         (b"", {}),
     ],
 )
@@ -42,12 +49,13 @@ def test_repeated_field_is_a_list_of_different_values(encoded: str | bytes, fiel
 
 
 def test_declared_charset_counts_for_values_that_are_not_utf8() -> None:
-    assert parse_fields(b"a=caf%E9&b=%C3%BC", "iso8859-1") == {"a": "café", "b": "ü"}
+    assert parse_fields(b"a=caf%E9&b=%C3%BC&%E9=1", "iso8859-1") == {"a": "café", "b": "ü", "é": "1"}
 
 
-def test_number_of_fields_is_limited() -> None:
-    with pytest.raises(UnreadableDocument):
-        parse_fields("&".join(["a"] * (MAX_FIELDS + 1)))
+@pytest.mark.parametrize("field", ["a", "a=é"])
+def test_number_of_fields_is_limited(field: str) -> None:
+    with pytest.raises(UnreadableDocument, match=r"^Not valid form fields: Max number of fields exceeded\.$"):
+        parse_fields("&".join([field] * (MAX_FIELDS + 1)))
 
 
 def measure(parse: Callable[[str], object]) -> float:
@@ -75,6 +83,9 @@ def test_repeated_names_take_linear_time() -> None:
             [build_part("f", "\x00\x01", '; filename="a.png"\r\nContent-Type: image/png')],
             {"f": {"filename": "a.png", "content_type": "image/png"}},
         ),
+        ([build_part("f", "x", '; filename="a"')], {"f": {"filename": "a", "content_type": ""}}),
+        (["--b\r\nContent-Disposition: form-data\r\n\r\n1\r\n"], {"": "1"}),
+        (["--b \t\r\n", build_part("a", "1").removeprefix("--b\r\n")], {"a": "1"}),
         ([], {}),
     ],
 )
@@ -98,22 +109,41 @@ def test_preamble_is_ignored(preamble: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "content_type"),
+    ("body", "content_type", "message"),
     [
-        (build_multipart(build_part("a", "1")), "multipart/form-data"),
-        (build_multipart(build_part("a", "1")), "multipart/form-data; boundary=c"),
-        (build_multipart(build_part("a", "1"))[:-8], MULTIPART),
-        (b"--b\r\nx: y\r\n\r\n1\r\n--b--", MULTIPART),
-        (b"--b\r\n\xff: y\r\n\r\n1\r\n--b--", MULTIPART),
-        (b"", MULTIPART),
-        (b"preamble --b\r\n--other\r\n\r\n" + build_multipart(build_part("a", "1")), MULTIPART),
-        (b"--other\r\n\r\nx\r\n" + build_multipart(build_part("a", "1")) + b"--other--", MULTIPART),
-        (build_multipart(*[build_part("a", "1")] * (MAX_PARTS + 1)), MULTIPART),
+        (PART, "multipart/form-data", "its Content-Type has no boundary."),
+        (PART, "multipart/form-data; boundary=c", OTHER_BOUNDARY),
+        (PART, 'multipart/form-data; boundary="日"', OTHER_BOUNDARY),
+        (b"", MULTIPART, OTHER_BOUNDARY),
+        (
+            b"preamble --b\r\n--other\r\n\r\n" + PART,
+            MULTIPART,
+            OTHER_BOUNDARY,
+        ),
+        (
+            b"--other\r\n\r\nx\r\n" + PART + b"--other--",
+            MULTIPART,
+            OTHER_BOUNDARY,
+        ),
     ],
 )
-def test_malformed_multipart_is_unreadable(body: bytes, content_type: str) -> None:
-    with pytest.raises(UnreadableDocument):
+def test_boundary_must_be_that_of_the_content_type(body: bytes, content_type: str, message: str) -> None:
+    with pytest.raises(UnreadableDocument, match=f"^{re.escape(f'Not valid multipart: {message}')}$"):
         parse_multipart(body, content_type)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PART[:-8],
+        b"--b\r\nx: y\r\n\r\n1\r\n--b--",
+        b"--b\r\n\xff: y\r\n\r\n1\r\n--b--",
+        build_multipart(*[build_part("a", "1")] * (MAX_PARTS + 1)),
+    ],
+)
+def test_malformed_multipart_is_unreadable(body: bytes) -> None:
+    with pytest.raises(UnreadableDocument, match=r"^Not valid multipart\.$"):
+        parse_multipart(body, MULTIPART)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """JSON as providers send it."""
 
 import json
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -24,9 +25,11 @@ from receiver.domain.documents.json_documents import JsonLines, format_number, i
         (b'{"a":NaN,"b":[Infinity,-Infinity,1e999]}', {"a": None, "b": [None, None, None]}),
         (b'{"a":"x\ny\x00\tz"}', {"a": "x\ny\x00\tz"}),
         (b'{"a":18446744073709551615}', {"a": 2**64 - 1}),
-        (b'{"a":18446744073709551616}', {"a": 2**64}),
+        (b'{"a":18446744073709551617}', {"a": 2**64 + 1}),
         (b'{"a":1000000000000000000000000000000}', {"a": 10**30}),
-        (b'{"a":' + b"9" * 5_000 + b',"b":1}', {"a": None, "b": 1}),
+        (b'{"a":' + b"9" * 1_000 + b"}", {"a": 10**1_000 - 1}),
+        (b'{"a":' + b"9" * 1_001 + b',"b":1}', {"a": None, "b": 1}),
+        ('{"a":"\ud83d"}'.encode("utf-16-le", "surrogatepass"), {"a": "\ufffd"}),
         (
             b'{"a":"12345678901234567890","b":0.12345678901234567890}',
             {"a": "12345678901234567890", "b": 0.12345678901234568},
@@ -44,7 +47,7 @@ def test_declared_charset_counts_for_what_is_not_utf8() -> None:
     assert parse_json('{"a":"café"}'.encode(), "iso8859-1") == {"a": "café"}
 
 
-@pytest.mark.parametrize("content", [b'{"a":1}\n{"a":2}', b'{"a":1}\r\n\r\n{"a":"\xe9"}\r\n', b"\n[1]\n[2]\n[3]"])
+@pytest.mark.parametrize("content", [b'{"a":1}\n{"a":2}', b'{"a":1}\r\n\r\n{"a":"\xe9"}\r\n', b"\n[1, 2]\n[2]\n[3]"])
 def test_json_on_each_line_is_a_list(content: bytes) -> None:
     document = parse_json(content)
     assert isinstance(document, JsonLines)
@@ -112,6 +115,18 @@ def test_hostile_json_takes_linear_time(unit: bytes) -> None:
 )
 def test_whole_number_is_text_without_decimals(number: float, text: str, exact: bool) -> None:
     assert (format_number(number), is_exact(number)) == (text, exact)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Input is a zero-length, empty document: line 1 column 1 (char 0)"),
+        (b'{"a":1', "unexpected end of data: line 1 column 7 (char 6)"),
+    ],
+)
+def test_message_says_where_json_is_not_valid(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableDocument, match=f"^{re.escape(f'Not valid JSON: {reason}.')}$"):
+        parse_json(content)
 
 
 def test_lenient_reading_does_not_change_json() -> None:

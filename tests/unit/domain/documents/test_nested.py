@@ -23,6 +23,11 @@ from receiver.domain.documents.nested import expand_texts, find_nested_names, pa
         ("a.b || c", {"a": {}}),
         ("a.{x: b.c}", {"a": {"b": {}}}),
         ("[0].data.id", {}),
+        ("@.a.b", {"a": {}}),
+        ("a.b | c.d", {"a": {"b": {"c": {}}}}),
+        ("Message[0]", {"Message": {}}),
+        ("Message[*].a.b", {"Message": {}}),
+        ("Message.*.a.b", {"Message": {}}),
         ("@", {}),
     ],
 )
@@ -52,7 +57,22 @@ def test_text_may_be_json_or_its_base64(text: str) -> None:
     assert parse_text(text) == INNER
 
 
-@pytest.mark.parametrize("text", ["", "1", "null", '"a"', "{", "[1", "e30x", "abcd", "ü", "\ud83d", "{\ud83d"])
+@pytest.mark.parametrize(
+    ("text", "document"),
+    [
+        ("[1]", [1]),
+        (b64encode(b"[1]").decode(), [1]),
+        (b64encode(b"\n {} ").decode(), {}),
+        *((b64encode(b'{"a":1}' + b" " * length).decode().rstrip("="), {"a": 1}) for length in range(3)),
+    ],
+)
+def test_text_may_be_any_array_or_object(text: str, document: Any) -> None:
+    assert parse_text(text) == document
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "null", '"a"', "{", "[1", "e30x", "!!!!e30=", "abcd", "ü", "\ud83d", "{\ud83d"]
+)
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert parse_text(text) == text
 

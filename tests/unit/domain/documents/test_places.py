@@ -42,7 +42,9 @@ def test_other_path_has_no_steps(path: str) -> None:
         ({"a": "text"}, ["a", "b"], {"a": {"b": "x"}}),
         ({}, ["a", EVERY_ITEM, "b"], {"a": [{"b": "x"}]}),
         ([{"a": 1}, {"b": 2}], [EVERY_ITEM, "a"], [{"a": "x"}, {"a": "x", "b": 2}]),
-        ([{"a": 1}, {"a": 2}], [1, "a"], [{"a": 1}, {"a": "x"}]),
+        ([{"a": 1}, {"a": 2, "b": 3}, {"a": 4}], [1, "a"], [{"a": 1}, {"a": "x", "b": 3}, {"a": 4}]),
+        ([{"a": 1}], [1, "a"], [{"a": 1}, {"a": "x"}]),
+        (None, [0, "a"], [{"a": "x"}]),
     ],
 )
 def test_value_is_set(document: Any, steps: list[Step], expected: Any) -> None:
@@ -54,5 +56,6 @@ def test_value_is_set(document: Any, steps: list[Step], expected: Any) -> None:
 def test_json_within_text_is_written_anew() -> None:
     inner = b'{"a": 1}'
     assert set_at({"data": inner.decode()}, ["data", "b"], "x") == {"data": '{"a": 1, "b": "x"}'}
+    assert set_at({"data": ' [{"a": 1}]'}, ["data", 0, "a"], "x") == {"data": '[{"a": "x"}]'}
     encoded = set_at({"data": b64encode(inner).decode()}, ["data", "b"], "x")
     assert encoded == {"data": b64encode(b'{"a": 1, "b": "x"}').decode()}

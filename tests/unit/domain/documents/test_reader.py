@@ -22,9 +22,10 @@ PART = b'--b\r\nContent-Disposition: form-data; name="id"\r\n\r\n1\r\n--b--\r\n'
         ("form", b"id=1", "application/json", {"id": "1"}),
         ("form", b"id=%E9", "x; charset=ISO-8859-1", {"id": "é"}),
         ("form", PART, MULTIPART, {"id": "1"}),
+        ("form", b"A preamble.\r\n" + PART, MULTIPART, {"id": "1"}),
         ("multipart", PART, MULTIPART, {"id": "1"}),
         ("xml", b"<id>1</id>", "text/plain", {"id": "1"}),
-        ("xml", b"<id>\xe9</id>", "text/xml; charset=ISO-8859-1", {"id": "é"}),
+        ("xml", b"<id>\x80</id>", "text/xml; charset=windows-1252", {"id": "€"}),
     ],
 )
 def test_kind_decides_how_a_body_is_read(kind: str, body: bytes, content_type: str, document: object) -> None:
@@ -37,6 +38,17 @@ def test_multipart_is_never_read_as_urlencoded(content_type: str) -> None:
     body = PART.replace(b"1\r\n", b"&id=victim&status=done&\r\n")
     with pytest.raises(UnreadableDocument, match="no boundary"):
         parse_document("form", body, content_type)
+
+
+def test_urlencoded_fields_are_never_read_as_multipart() -> None:
+    with pytest.raises(UnreadableDocument, match="no boundary"):
+        parse_document("multipart", b"id=1")
+
+
+def test_json_may_be_lines_unless_one_document_is_required() -> None:
+    assert parse_document("json", b"[1]\n[2]") == [[1], [2]]
+    with pytest.raises(UnreadableDocument):
+        parse_document("json", b"[1]\n[2]", allows_lines=False)
 
 
 FRAGMENTS = [

@@ -18,12 +18,22 @@ MULTIPART = CONTENT_TYPES["multipart"]
         ("json", {"a": "ü\n", "b": [1, 2**70, None], "c": {"d": True}}),
         ("json", ["half a pair: \ud83d"]),
         ("form", {"a b": "ü&=", "c": ["1", "2"], "d": "not text: \udcff"}),
-        ("multipart", {"name": "line\r\nline ü", "c": ["1", "2"]}),
+        ("multipart", {"name": "line\r\nline ü", "c": ["1", "2"], "d": "not text: \udcff"}),
     ],
 )
 def test_written_document_is_read_again(kind: str, document: Any) -> None:
     content_type = CONTENT_TYPES[kind]
     assert parse_document(kind, write_document(kind, document, content_type), content_type) == document
+
+
+def test_json_is_written_without_spaces() -> None:
+    assert write_document("json", {"a": [1, 2], "b": "ü"}) == b'{"a":[1,2],"b":"\\u00fc"}'
+
+
+def test_multipart_ends_with_its_boundary() -> None:
+    assert write_document("multipart", {"a": "1"}, MULTIPART) == (
+        b'--boundary\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--boundary--\r\n'
+    )
 
 
 def test_form_with_boundary_is_written_as_multipart() -> None:
@@ -44,5 +54,5 @@ def test_written_xml_is_read_again() -> None:
 
 
 def test_file_in_multipart_is_refused() -> None:
-    with pytest.raises(UnreadableDocument):
+    with pytest.raises(UnreadableDocument, match=r"^The content of a file in multipart cannot be written again\.$"):
         write_document("multipart", {"file": {"filename": "a.txt", "content_type": ""}}, MULTIPART)

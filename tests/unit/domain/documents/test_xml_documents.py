@@ -36,6 +36,7 @@ def test_element_is_text_or_object(content: bytes, document: dict[str, Any]) -> 
 def test_charset_of_media_type_counts_for_other_bytes() -> None:
     assert parse_xml("<a>ü</a>".encode("latin-1"), "iso8859-1") == {"a": "ü"}
     assert parse_xml("<a>ü</a>".encode(), "iso8859-1") == {"a": "ü"}
+    assert parse_xml("<a>€</a>".encode("cp1252"), "cp1252") == {"a": "€"}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,8 @@ def test_names_begin_with_the_root_element_or_below_it() -> None:
         b"<a></b>",
         b"<a/><b/>",
         b"<a>\xff</b>",
+        b"X<a/>",
+        b"\x0c<a/>",
         b"<a>&nbsp;</a>",
         b'<?xml version="1.0" encoding="nonsense"?><a/>',
         b'<?xml version="1.0" encoding="big5"?><a>',
@@ -80,6 +83,25 @@ def test_malformed_or_dangerous_xml_is_unreadable(content: bytes) -> None:
         parse_xml(content)
     with pytest.raises(UnreadableDocument):
         parse_xml(content, "big5")
+
+
+def test_depth_of_elements_is_limited() -> None:
+    parse_xml(b"<a>" * MAX_XML_DEPTH + b"</a>" * MAX_XML_DEPTH)
+    with pytest.raises(UnreadableDocument, match=r"^Not valid XML: it has more than 200 elements within each other\.$"):
+        parse_xml(b"<a>" * (MAX_XML_DEPTH + 1) + b"</a>" * (MAX_XML_DEPTH + 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"<a>", "no element found: line 1, column 3"),
+        (b"<!DOCTYPE a><a/>", "it has a document type, or an unknown encoding"),
+        (b'<?xml version="1.0" encoding="nonsense"?><a/>', "it has a document type, or an unknown encoding"),
+    ],
+)
+def test_message_says_why_xml_is_not_valid(content: bytes, reason: str) -> None:
+    with pytest.raises(UnreadableDocument, match=f"^Not valid XML: {reason}\\.$"):
+        parse_xml(content)
 
 
 @pytest.mark.parametrize("unit", [b"<a>", b"<a/>", b"x", b"&lt;", b'<a b="1"/>', b"<!--x-->", b"<"])
