@@ -9,7 +9,7 @@ from uuid import UUID
 TRACEPARENT = "traceparent"
 _VERSION = "00"
 _KNOWN_FLAGS = 0b11  # sampled, and random trace id
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACEPARENT = re.compile(r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 
 def parse_traceparent(value: str | None) -> str | None:
@@ -18,7 +18,7 @@ def parse_traceparent(value: str | None) -> str | None:
     if match is None:
         return None
     version, trace_id, parent_id, flags, extension = match.groups()
-    if version == "ff" or (version == _VERSION and extension) or not int(trace_id, 16) or not int(parent_id, 16):
+    if version == _VERSION and extension:
         return None
     return f"{_VERSION}-{trace_id}-{parent_id}-{int(flags, 16) & _KNOWN_FLAGS:02x}"
 
