@@ -1,8 +1,7 @@
 """Explanations of jobs' statuses: a sentence for each case of the fold, over events with their real effects."""
 
 import random
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -393,16 +392,6 @@ def test_note_on_unmatched_job() -> None:
 def test_overtaking_is_noted_only_if_all_events_are_known() -> None:
     events = [report(SUCCEEDED, at, source=source) for at, source in enumerate((RESPONSE, CALLBACK, RESPONSE))]
     assert explain(*events, newest=2).notes == ["Of the newest 2 events, 2 events repeat a known status."]
-
-
-@pytest.fixture
-def local_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A time zone of the process that is not UTC."""
-    with monkeypatch.context() as context:
-        context.setenv("TZ", "Asia/Tokyo")
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("local_time")

@@ -1,6 +1,6 @@
 """Times as providers write them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -59,6 +59,51 @@ def test_decimals_of_seconds_count(unit: str, text: str) -> None:
     time = parse_time(text, unit)
     assert time is not None
     assert abs((time - NOON).total_seconds() - 0.25) < 0.000002
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("2026-11-28T12:00:00.123456789Z", NOON.replace(microsecond=123_456)),
+        ("2026-11-28T12:00:00.1Z", NOON.replace(microsecond=100_000)),
+        ("2026-11-28T17:45:00+05:45", NOON),
+        ("2026-11-28T08:30:00-03:30", NOON),
+        ("Sat, 28 Nov 2026 12:00:00", NOON),
+        ("Sat, 28 Nov 2026 12:00:00 -0000", NOON),
+    ],
+)
+def test_iso_time_is_read_to_the_microsecond(text: str, time: datetime) -> None:
+    assert parse_time(text, "iso") == time
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "microsecond"),
+    [
+        ("s", "1795867200.1234567", 123_456),
+        ("ms", "1795867200999.999999", 999_999),
+        ("us", "1795867200123456.9", 123_456),
+    ],
+)
+def test_number_is_cut_to_the_microsecond(unit: str, text: str, microsecond: int) -> None:
+    assert parse_time(text, unit) == NOON.replace(microsecond=microsecond)
+
+
+@pytest.mark.parametrize(("unit", "digits"), [("s", 12), ("ms", 15), ("us", 18)])
+def test_number_of_digits_is_limited(unit: str, digits: int) -> None:
+    for text, is_time in (("1".zfill(digits), True), ("1".zfill(digits + 1), False)):
+        assert (parse_time(text, unit) is not None) == is_time
+        assert (parse_unix_time(text.encode(), unit) is not None) == is_time
+
+
+@pytest.mark.usefixtures("local_time")
+@pytest.mark.parametrize(
+    "text", ["2026-11-28T13:00:00+01:00", "Sat, 28 Nov 2026 13:00:00 +0100", "Sat, 28 Nov 2026 12:00:00"]
+)
+def test_time_is_utc_in_any_zone_of_the_process(text: str) -> None:
+    time = parse_time(text, "iso")
+    assert time is not None
+    assert (time, time.tzinfo) == (NOON, UTC)
+    assert format_time(time.astimezone(timezone(timedelta(hours=1))), "iso") == "2026-11-28T12:00:00Z"
 
 
 @pytest.mark.parametrize(
