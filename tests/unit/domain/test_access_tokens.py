@@ -25,7 +25,9 @@ def test_absent_or_malformed_lifetime_is_an_hour(text: str | None) -> None:
 
 
 def test_lifetime_may_be_text_or_a_fraction() -> None:
-    assert [parse_expires_in(text) for text in ("3599", " 60 ", "1.5")] == [3599.0, 60.0, 1.5]
+    assert [parse_expires_in(text) for text in ("3599", " 60 ", "1.5", "0.5")] == [3599.0, 60.0, 1.5, 0.5]
+    assert parse_expires_in("94867200") == 94_867_200.0
+    assert parse_expires_in("94867200.1") == DEFAULT_LIFETIME_S
 
 
 def test_failed_renewals_back_off() -> None:

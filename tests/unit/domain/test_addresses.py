@@ -16,6 +16,7 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("2001:db8:ffff::/48"))
         ("::ffff:203.0.113.7", "203.0.113.7"),
         ("not an address:", "not an address:"),
         ("fe80::1%eth0", "fe80::/64"),
+        ("fe80::1%", "fe80::/64"),
     ],
 )
 def test_address_counts_alone_or_as_its_network(address: str, expected: str) -> None:

@@ -11,6 +11,13 @@ def test_bucket_allows_a_burst_and_then_its_rate() -> None:
     assert not bucket.take(1, 11.5)
 
 
+def test_bucket_is_refilled_at_its_rate() -> None:
+    bucket = TokenBucket(10, 4)
+    assert bucket.take(10, 100.0)
+    assert bucket.refill(100.5) == 2.0
+    assert bucket.refill(101.0) == 4.0
+
+
 def test_bucket_never_holds_more_than_its_capacity() -> None:
     bucket = TokenBucket(2, 1)
     assert bucket.take(2, 0.0)

@@ -1,6 +1,7 @@
 """Jobs and their events: derived ids, precedence, merging of states, and the effect of each event."""
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from receiver.domain.access import OperatorAction
 from receiver.domain.jobs import (
     Effect,
     EventSource,
@@ -15,6 +17,7 @@ from receiver.domain.jobs import (
     JobState,
     JobStatus,
     Precedence,
+    build_operator_event,
     build_unresolved_event,
     compute_effects,
     compute_precedence,
@@ -88,6 +91,20 @@ def test_event_key_depends_on_source_origin_index_and_status() -> None:
     }
     assert len(keys) == 6
     assert derive_event_key(EventSource.CALLBACK, origin, 0, SUCCEEDED) in keys
+
+
+def test_derived_ids_stay_those_of_stored_rows() -> None:
+    """A replay after an upgrade must find the events that it stored before."""
+    assert derive_id(b"a", b"bc") == UUID("5310a587-8878-1ab2-5d5a-d7c3f8503582")
+    keys = [
+        derive_event_key(EventSource.CALLBACK, UUID(int=1), 0, status, superseding=superseding)
+        for status, superseding in ((SUCCEEDED, False), (SUCCEEDED, True), (None, False))
+    ]
+    assert keys == [
+        UUID("4f90f8df-a1bd-0bd6-3a71-d5e6b504b734"),
+        UUID("7b9de1aa-9a41-09e5-5c09-a37ab94ba2c5"),
+        UUID("4e6e4f65-1deb-099a-3c9c-33e6cd4a0382"),
+    ]
 
 
 def test_event_key_depends_on_superseding_of_final_status() -> None:
@@ -169,6 +186,20 @@ def test_final_statuses_dispute_until_higher_precedence_decides() -> None:
     assert (state.status, state.disputed) == (FAILED, False)
 
 
+def test_state_as_fields_has_the_time_of_its_end() -> None:
+    final = replace(event(status=SUCCEEDED, at=1), position=2)
+    assert JobState.from_event(final).to_dict() == {
+        "status": SUCCEEDED,
+        "precedence": Precedence.FINAL,
+        "disputed": False,
+        "decided_at": final.received_at,
+        "decided_position": 2,
+        "decided_by": final.key,
+        "accepted_at": final.received_at,
+        "finished_at": final.received_at,
+    }
+
+
 def test_job_without_mapped_status_is_accepted() -> None:
     unmapped = event(status=None, at=3)
     state = fold_events([unmapped])[unmapped.job_id]
@@ -193,6 +224,32 @@ def test_dedupe_keeps_earliest_copy_in_lock_order(events: list[JobEvent], shuffl
     assert {event.key: event.received_at for event in unique} == {
         event.key: min(copy.received_at for copy in events if copy.key == event.key) for event in events
     }
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("request_copies", [{0}, {1}, {0, 1}, set()])
+def test_earliest_copy_gets_the_request_of_another(request_copies: set[int], order: int) -> None:
+    early, late = (
+        event(
+            origin=UUID(int=1),
+            at=number,
+            request_id=UUID(int=10 + number) if number in request_copies else None,
+            notify=number in request_copies,
+            notify_events=[f"events of {number}"] if number in request_copies else None,
+        )
+        for number in range(2)
+    )
+    [merged] = deduplicate_events([early, late][::order])
+    if request_copies == {1}:
+        expected = replace(early, request_id=late.request_id, notify=True, notify_events=["events of 1"])
+    else:
+        expected = early
+    assert merged == expected
+
+
+def test_first_listed_of_copies_received_at_once_is_kept() -> None:
+    copies = [replace(event(origin=UUID(int=1)), code=code) for code in ("first", "second")]
+    assert deduplicate_events(copies) == copies[:1]
 
 
 EventCase = tuple[JobStatus | None, EventSource, bool]
@@ -286,6 +343,35 @@ def test_effects_depend_only_on_the_deciding_earlier_event(events: list[JobEvent
     deciding = [state.decided_by for state in fold_events(ordered[:number]).values()]
     preceding = next((event for event in ordered[:number] if event.key in deciding), None)
     assert compute_effects(ordered[number:], preceding) == effects[number:]
+
+
+def test_operator_event_stays_with_its_job() -> None:
+    job, key, deadline_at = derive_job_id("sandbox", "ref-1"), uuid4(), NOON + timedelta(hours=1)
+    operator = OperatorAction(actor="ada", created_at=NOON)
+    assert build_operator_event(
+        job, "sandbox", "ref-1", operator, key=key, deadline_at=deadline_at, status=FAILED, detail="called the bank"
+    ) == JobEvent(
+        job_id=job,
+        key=key,
+        provider="sandbox",
+        reference="ref-1",
+        source=EventSource.OPERATOR,
+        status=FAILED,
+        precedence=Precedence.OPERATOR,
+        received_at=NOON,
+        deadline_at=deadline_at,
+        detail="called the bank",
+        actor="ada",
+        names_job=True,
+    )
+    note = build_operator_event(job, "sandbox", "ref-1", operator, key=key, deadline_at=deadline_at)
+    assert (note.status, note.precedence, note.detail) == (None, Precedence.NONE, None)
+
+
+def test_unresolved_event_stays_with_its_job() -> None:
+    unresolved = build_unresolved_event(uuid4(), "sandbox", "ref-1", NOON, "deadline passed")
+    assert (unresolved.provider, unresolved.reference, unresolved.deadline_at) == ("sandbox", "ref-1", NOON)
+    assert unresolved.names_job is True
 
 
 def test_unresolved_event_key_depends_on_job_and_detail_only() -> None:

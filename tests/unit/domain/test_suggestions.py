@@ -33,12 +33,17 @@ CHOICES = (
         ("ma", ""),
         ("a", " Did you mean a.one, a.two or a.three?"),
         ("colour", ""),
+        ("sec", ""),
         ("", ""),
         ("-", ""),
     ],
 )
 def test_suggestion_is_the_choice_that_resembles_a_name(name: str, suggestion: str) -> None:
     assert format_suggestion(name, CHOICES) == suggestion
+
+
+def test_only_the_most_similar_choice_is_suggested() -> None:
+    assert format_suggestion("headr", ["headers", "header", "heads"]) == " Did you mean header?"
 
 
 @pytest.mark.parametrize(
