@@ -9,7 +9,15 @@ from ipaddress import ip_network
 import pytest
 
 from receiver.domain.callbacks import IncomingCallback
-from receiver.signatures.base import CallbackAuth, InvalidSignature, Scheme, fingerprint_secret, format_age_error
+from receiver.schemas.signatures import SignatureSchema
+from receiver.signatures.base import (
+    CallbackAuth,
+    InvalidSignature,
+    Scheme,
+    Trust,
+    fingerprint_secret,
+    format_age_error,
+)
 from receiver.signatures.http_messages import HTTPMessageSignatures
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
@@ -53,6 +61,19 @@ def test_other_address_is_refused(address: str) -> None:
     with pytest.raises(InvalidSignature) as caught:
         NEAR.check_address(address)
     assert caught.value.part == "address"
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("", "The caller's address is unknown."),
+        ("::ffff:198.51.100.1", "198.51.100.1 is not in any network of allow_from."),
+    ],
+)
+def test_message_of_a_refused_address_names_it(address: str, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        NEAR.check_address(address)
+    assert str(caught.value) == message
 
 
 def test_any_address_is_accepted_without_networks() -> None:
@@ -150,3 +171,112 @@ def test_secrets_in_all_of_several_headers_are_redacted() -> None:
     auth = CallbackAuth(Recipe(source="header:X-1", other_headers=("X-2",), secrets=("secret",), algorithm="equals"))
     incoming = IncomingCallback("POST", "/callbacks/acme", {"x-1": "secret", "x-2": "other", "x-3": "a"}, b"", NOON)
     assert auth.redact(incoming).headers == {"x-1": "[redacted]", "x-2": "[redacted]", "x-3": "a"}
+
+
+def build_incoming(headers: dict[str, str] | None = None, body: bytes = b"", query: str = "") -> IncomingCallback:
+    return IncomingCallback("POST", f"/callbacks/acme?{query}", headers or {}, body, NOON, "https://receiver.example")
+
+
+@pytest.mark.parametrize(
+    ("auth", "description"),
+    [
+        (
+            CallbackAuth(PRESETS["github"](secrets=("s",)), trust=Trust.CONFIRM),
+            "A final status only triggers a poll, and the poll decides.",
+        ),
+        (
+            CallbackAuth(PRESETS["github"](secrets=("s",))),
+            "The signature covers everything that decides about a job.",
+        ),
+        (
+            CallbackAuth(None, (TOKEN,)),
+            "Nothing is signed: whoever knows the secret, which every callback carries, can send callbacks.",
+        ),
+        (
+            CallbackAuth(Recipe(source="header:X-Sig", secrets=("s",), algorithm="equals")),
+            "Nothing is signed: whoever knows the secret, which every callback carries, can send callbacks.",
+        ),
+        (
+            CallbackAuth(
+                Recipe(source="header:X-Sig", secrets=("s",), signed="{nonce}", nonce="header:X-Nonce"),
+                trust=Trust.SENDER,
+            ),
+            "The signature does not cover everything that decides; each nonce is accepted for one callback only.",
+        ),
+        (
+            CallbackAuth(Recipe(source="header:X-Sig", secrets=("s",), signed="{url}"), trust=Trust.SENDER),
+            "The signature does not cover everything that decides: whoever has seen a callback can send others.",
+        ),
+    ],
+)
+def test_description_of_trust_says_what_is_proved(auth: CallbackAuth, description: str) -> None:
+    assert auth.describe_trust() == description
+
+
+def test_nonces_count_only_where_the_signature_does_not_decide() -> None:
+    scheme = Recipe(source="header:X-Sig", secrets=("s",), signed="{nonce}", nonce="header:X-Nonce")
+    incoming = build_incoming({"x-sig": "x", "x-nonce": "n"})
+    assert list(CallbackAuth(scheme, trust=Trust.SENDER).find_nonces(incoming)) == ["n"]
+    assert list(CallbackAuth(scheme).find_nonces(incoming)) == []
+    assert list(CallbackAuth(None, (TOKEN,)).find_nonces(incoming)) == []
+
+
+def test_unreadable_stored_callback_has_no_nonces() -> None:
+    scheme = Recipe(source="header:X-Sig", secrets=("s",), signed="{nonce}{url}", nonce="nonce")
+    assert list(CallbackAuth(scheme, trust=Trust.SENDER).find_nonces(build_incoming({"x-sig": "x"}, b"{"))) == []
+
+
+def test_message_id_is_that_of_the_scheme() -> None:
+    scheme = Recipe(source="header:X-Sig", secrets=("s",), signed="{id}.{body}", id="header:X-Id")
+    incoming = build_incoming({"x-sig": "x", "x-id": "m1"})
+    assert CallbackAuth(scheme).find_message_id(incoming) == "m1"
+    assert CallbackAuth(None, (TOKEN,)).find_message_id(incoming) == ""
+
+
+def test_documents_are_those_of_the_scheme() -> None:
+    auth = CallbackAuth(PRESETS["github"](secrets=("s",)))
+    assert list(auth.find_documents(build_incoming())) == []
+    assert list(CallbackAuth(None, (TOKEN,)).find_documents(build_incoming())) == []
+    url = "https://keys.example/jwks.json"
+    auth = SignatureSchema().load({"scheme": "rsa", "header": "X-Sig", "jwks_url": url})
+    assert list(auth.find_documents(build_incoming())) == [url]
+
+
+def test_certificate_url_is_read_from_the_callback() -> None:
+    table = {"scheme": "rsa", "header": "X-Sig", "certificate_url": "header:X-Cert", "allowed_hosts": "certs.example"}
+    url = "https://certs.example/one.pem"
+    assert list(SignatureSchema().load(table).find_documents(build_incoming({"x-cert": url}))) == [url]
+
+
+def test_content_is_the_body_or_the_query_without_one() -> None:
+    auth = CallbackAuth(None, (TOKEN,))
+    assert auth.find_content(build_incoming(body=b"body", query="a=1")) == b"body"
+    assert auth.find_content(build_incoming(query="a=\udcff")) == b"a=\xff"
+    assert CallbackAuth(Twilio(("s",))).find_content(build_incoming(query="a=\udcff")) == b"a=\xff"
+
+
+def test_content_is_normalized_only_where_the_signature_decides() -> None:
+    scheme = Recipe(source="header:X-Sig", secrets=("s",), signed="{field:id}")
+    one, other = (build_incoming(body=body) for body in (b'{"id": 1, "a": 1}', b'{"id": 1, "a": 2}'))
+    assert CallbackAuth(scheme).normalize_body(one) == CallbackAuth(scheme).normalize_body(other)
+    assert CallbackAuth(scheme, trust=Trust.SENDER).normalize_body(one) == one.body
+    assert CallbackAuth(None, (TOKEN,)).normalize_body(one) == one.body
+
+
+def test_token_makes_every_callback_plausible() -> None:
+    scheme = PRESETS["github"](secrets=("s",))
+    assert CallbackAuth(None, (TOKEN,)).is_plausible(build_incoming())
+    assert CallbackAuth(scheme, (TOKEN,)).is_plausible(build_incoming())
+    assert not CallbackAuth(scheme).is_plausible(build_incoming())
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "is_plausible"),
+    [
+        ({"x-twilio-signature": "x"}, b"", True),
+        ({"x-twilio-signature": ""}, b"a", False),
+        ({"other": "x"}, b"a", False),
+    ],
+)
+def test_signature_header_makes_a_callback_plausible(headers: dict[str, str], body: bytes, is_plausible: bool) -> None:
+    assert CallbackAuth(Twilio(("s",))).is_plausible(build_incoming(headers, body)) is is_plausible

@@ -172,3 +172,47 @@ def test_raw_member_covers_no_other_document() -> None:
 
 def test_sum_of_the_body_covers_nothing() -> None:
     assert not any(recipe("{crc32}").coverage.covers_document(document) for document in (JSON, FORM, QUERY))
+
+
+@pytest.mark.parametrize(
+    ("location", "is_covered"),
+    [
+        ("header:X-Id", True),
+        ("header:x:id", True),
+        ("header:n", False),
+        ("query:n", True),
+        ("query:x-id", False),
+        ("id", True),
+        ("state", False),
+    ],
+)
+def test_location_is_covered_by_its_own_kind_only(location: str, is_covered: bool) -> None:
+    coverage = Coverage(headers=frozenset({"x-id", "x:id"}), parameters=frozenset({"n"}), fields=("id",))
+    assert coverage.covers_location([JSON], location) is is_covered
+
+
+def test_path_must_be_covered_in_every_document() -> None:
+    coverage = Coverage(fields=("id",), fields_kind="json")
+    assert coverage.covers_location([JSON], "id")
+    assert not coverage.covers_location([JSON, FORM], "id")
+    assert not coverage.covers_location([JSON], "state")
+
+
+@pytest.mark.parametrize(
+    ("items", "is_covered"),
+    [("payload.events[]", True), ("$.payload.events[]", True), ("events[]", False), ("Message.records[]", False)],
+)
+def test_items_within_a_signed_parameter_are_covered(items: str, is_covered: bool) -> None:
+    coverage = Coverage(fields=("Message",), parameters=frozenset({"payload"}))
+    document = CallbackDocument("query", items=items)
+    assert coverage.covers_items(document) is is_covered
+    assert coverage.covers_path(document, "id") is is_covered
+
+
+def test_items_are_covered_by_raw_members_of_json_only() -> None:
+    coverage = recipe("{raw:data}").coverage
+    assert coverage.covers_items(CallbackDocument("json", items="data[]"))
+    assert not coverage.covers_items(JSON)
+    assert not coverage.covers_items(CallbackDocument("json", items="events[]"))
+    assert not coverage.covers_items(CallbackDocument("xml", items="data[]"))
+    assert Coverage(fields=("text",)).covers_items(CallbackDocument("json", items="text.events[]"))

@@ -131,6 +131,24 @@ def test_url_of_lookalike_host_is_refused_before_any_fetch(url: str) -> None:
 def test_missing_url_is_refused() -> None:
     with pytest.raises(InvalidSignature, match="missing"):
         CERTIFICATES.find_documents(build_context())
+    with pytest.raises(InvalidSignature) as caught:
+        NamedCertificate(None, None, ("certs.example",)).find_documents(build_context(x_cert=CERTIFICATE_URL))
+    assert caught.value.part == "certificate_url"
+    assert str(caught.value) == "The location of the certificate's URL is not configured."
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"cert": "https://evil.example/one.pem"}', b'{"cert": "x"}'])
+def test_refused_url_in_the_body_is_reported_as_certificate_url(body: bytes) -> None:
+    source = NamedCertificate(None, parse_source("cert"), ("certs.example",))
+    with pytest.raises(InvalidSignature) as caught:
+        source.find_documents(VerificationContext(build_callback(body=body)))
+    assert caught.value.part == "certificate_url"
+
+
+def test_refused_host_is_named() -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        CERTIFICATES.find_documents(build_context(x_cert="https://evil.example/one.pem"))
+    assert str(caught.value) == "The host of the certificate's URL is not in allowed_hosts: evil.example."
 
 
 @given(st.text() | st.from_regex(r"https://[ -~]*"))
@@ -170,5 +188,6 @@ def test_path_of_certificate_may_be_limited() -> None:
     url = "https://certs.example/certs/one"
     assert list(source.find_documents(build_context(x_cert=url))) == [url]
     for other in ("https://certs.example/one", "https://certs.example/certs", "https://certs.example/x/certs/one"):
-        with pytest.raises(InvalidSignature, match="does not begin with /certs/"):
+        with pytest.raises(InvalidSignature, match="does not begin with /certs/") as caught:
             source.find_documents(build_context(x_cert=other))
+        assert caught.value.part == "x-cert"

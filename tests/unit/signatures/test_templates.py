@@ -78,15 +78,45 @@ def test_body_is_signed_with_secret_in_place_of_signature() -> None:
     body = sign(b'{"auth":"@","events":[{"id":1}]}')
     assert scheme.verify(build_callback(body=body)) == 0
     expect_rejection(scheme, build_callback(body=body.replace(b"1}", b"2}")))
-    twice = sign(b'{"auth":"@","events":["@"]}')
-    assert "in the body once" in str(expect_rejection(scheme, build_callback(body=twice)))
-    with pytest.raises(InvalidRecipe, match="signature to be in the body"):
+    twice = expect_rejection(scheme, build_callback(body=sign(b'{"auth":"@","events":["@"]}')))
+    assert (twice.part, str(twice)) == (
+        "signature",
+        "The field auth is malformed: its text must be in the body once.",
+    )
+    with pytest.raises(InvalidRecipe) as caught:
         build_recipe(is_digest=True, signed="{body_with_secret}")
+    assert "{body_with_secret} requires the signature to be in the body." in caught.value.errors.values()
 
 
-def test_message_of_a_missing_member_names_it() -> None:
-    with pytest.raises(InvalidSignature, match="The member data is missing"):
-        build_recipe(signed="{raw:data}").verify(build_callback({"x-sig": "0" * 64}, b"{}"))
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"{}", "The member data is missing."),
+        (b"[]", "The body is malformed: it is not a JSON object with one member data."),
+    ],
+)
+def test_message_of_a_missing_member_names_it(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        build_recipe(signed="{raw:data}").verify(build_callback({"x-sig": "0" * 64}, body))
+    assert str(caught.value) == message
+
+
+def test_path_begins_after_the_first_host() -> None:
+    callback = build_callback(
+        {"x-sig": compute_mac(b"/to/http://b.example/c/acme")}, public_url="https://h.example/to/http://b.example"
+    )
+    assert build_recipe(signed="{path}").verify(callback) == 0
+
+
+def test_unknown_token_is_answered_with_all_tokens() -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        build_recipe(signed="{?}")
+    assert caught.value.errors["signed"] == (
+        "Unknown token {?}. Must be one of: {body}, {url}, {url_no_query}, {path}, {method}, {content_type}, {crc32}, "
+        "{secret}, {md5_hex}, {md5_b64}, {sha1_hex}, {sha1_b64}, {sha256_hex}, {sha256_b64}, {sha512_hex}, "
+        "{sha512_b64}, {body_with_secret}, {sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, "
+        "{raw:NAME}, {field:PATH}."
+    )
 
 
 def test_zero_cannot_be_moved_from_the_content_into_the_time() -> None:
