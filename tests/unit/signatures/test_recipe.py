@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSignature
+from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.recipe_compiler import InvalidRecipe
 from tests.support.recipes import (
@@ -274,3 +275,21 @@ def test_nonce_beside_body_is_single_use_only_where_it_could_be_moved() -> None:
         *(False, False),
         *(True, True),
     ]
+
+
+def test_undecodable_nonce_is_told_apart() -> None:
+    scheme = build_recipe(signed="{nonce}", nonce="query:n")
+    nonces = [scheme.find_nonces(build_callback({"x-sig": "x"}, target=f"/c?n={n}")) for n in ("a%FF", "a%FE", "a")]
+    assert nonces == [["a\\xff"], ["a\\xfe"], ["a"]]
+
+
+@pytest.mark.parametrize(("signed", "is_same"), [("{sorted_params}", True), ("{url}{sorted_params}", False)])
+def test_order_of_parameters_counts_only_if_the_url_is_signed(signed: str, is_same: bool) -> None:
+    scheme = build_recipe(signed=signed, parameters=SortedParameters(source="query"))
+    one, other = (scheme.normalize_query(build_callback(target=target)) for target in ("/c?a=1&b=2", "/c?b=2&a=1"))
+    assert (one == other) is is_same
+
+
+def test_query_is_decoded_only_for_a_decoded_url() -> None:
+    callback = build_callback(target="/c?a=%41\udcff")
+    assert build_recipe(signed="{url}").normalize_query(callback) == b"a=%41\xff"

@@ -247,3 +247,38 @@ def test_token_fingerprint_is_found_in_redacted_target() -> None:
 
 def test_repr_hides_secrets() -> None:
     assert TOKEN not in repr(Redactor({TOKEN: "00000000"}, [SECRET]))
+
+
+def test_undecodable_value_at_the_secrets_place_is_redacted() -> None:
+    auth = build_equals("token")
+    assert redact(auth, body=b"a=1&token=old%FF", headers=FORM).body == b"a=1&token=[redacted]"
+
+
+def test_undecodable_secret_is_redacted_in_content() -> None:
+    assert Redactor(values=["s\udcffcret-of-theirs"]).redact_bytes(b"x s\xffcret-of-theirs") == b"x [redacted]"
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        json.dumps(SECRET)[1:-1],
+        json.dumps(SECRET, ensure_ascii=False)[1:-1],
+        "a+%22s%C3%A9cret%22+of+theirs",
+        escape(f"{SECRET}<&>", quote=False).removesuffix("&lt;&amp;&gt;"),
+    ],
+)
+def test_secret_in_unreadable_body_is_redacted_in_every_spelling(spelling: str) -> None:
+    body = f"<<{spelling}>>".encode()
+    assert redact(build_equals("auth.token"), body=body, headers=JSON).body == b"<<[redacted]>>"
+
+
+def test_quotes_of_a_secret_are_plain_in_the_text_of_xml() -> None:
+    body = b'{<t>a "b" &amp; c, of theirs</t>'
+    redacted = redact(build_equals("auth.token", 'a "b" & c, of theirs'), body=body, headers=JSON)
+    assert redacted.body == b"{<t>[redacted]</t>"
+
+
+def test_value_with_equals_signs_is_redacted_in_a_form() -> None:
+    auth = build_equals("token", "c2VjcmV0IG9m==")
+    assert redact(auth, body=b"a=1&token=c2VjcmV0IG9m==", headers=FORM).body == b"a=1&token=[redacted]"
