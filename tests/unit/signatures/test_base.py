@@ -18,7 +18,9 @@ from receiver.signatures.base import (
     fingerprint_secret,
     format_age_error,
 )
+from receiver.signatures.fal import FalScheme
 from receiver.signatures.http_messages import HTTPMessageSignatures
+from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.plivo import PlivoV3
 from receiver.signatures.presets import PRESETS
 from receiver.signatures.recipe import Recipe
@@ -280,3 +282,17 @@ def test_token_makes_every_callback_plausible() -> None:
 )
 def test_signature_header_makes_a_callback_plausible(headers: dict[str, str], body: bytes, is_plausible: bool) -> None:
     assert CallbackAuth(Twilio(("s",))).is_plausible(build_incoming(headers, body)) is is_plausible
+
+
+def test_query_is_normalized_only_where_the_signature_decides() -> None:
+    scheme = Recipe(
+        source="header:X-Sig", secrets=("s",), signed="{sorted_params}", parameters=SortedParameters(source="query")
+    )
+    one, other = build_incoming(query="a=1&b=2"), build_incoming(query="b=2&a=1")
+    assert CallbackAuth(scheme).normalize_query(one) == CallbackAuth(scheme).normalize_query(other)
+    assert CallbackAuth(scheme, trust=Trust.SENDER).normalize_query(other) == b"b=2&a=1"
+    assert CallbackAuth(None, (TOKEN,)).normalize_query(other) == b"b=2&a=1"
+
+
+def test_query_of_undecodable_bytes_is_kept() -> None:
+    assert CallbackAuth(FalScheme()).normalize_query(build_incoming(query="a=\udcff")) == b"a=\xff"

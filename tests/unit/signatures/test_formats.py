@@ -124,3 +124,18 @@ def test_scheme_of_credentials_is_case_insensitive(header: str) -> None:
     assert listed.verify(build_callback({header.lower(): "Bearer x, bearer Secret"})) == 0
     exact = build_recipe(algorithm="equals", prefix="Bearer ", secrets=["Secret"])
     expect_rejection(exact, build_callback({"x-sig": "bearer Secret"}))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("Bearer dTpw", "The header authorization is malformed: it does not start with Basic."),
+        ("Basic dT pw", "The header authorization is malformed: its credentials are not base64."),
+        ("Basic dTpw\n", "The header authorization is malformed: its credentials are not base64."),
+        ("Basic XdTpwX", "The header authorization is malformed: its credentials are not base64."),
+    ],
+)
+def test_message_of_malformed_credentials_says_what_is_wrong(value: str, message: str) -> None:
+    scheme = build_recipe(source="header:Authorization", secrets=["u:p"], algorithm="basic")
+    assert str(expect_rejection(scheme, build_callback({"authorization": value}))) == message
+    assert scheme.verify(build_callback({"authorization": "Basic  dTpw "})) == 0

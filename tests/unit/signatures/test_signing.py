@@ -206,3 +206,12 @@ def test_public_url_of_the_provider_is_signed() -> None:
     assert auth.verify(signed) == 0
     with pytest.raises(InvalidSignature):
         load_auth("square", table).verify(signed)
+
+
+@pytest.mark.parametrize("scheme", ["twilio", "plivo-v3"])
+def test_public_url_of_the_scheme_is_signed(scheme: str) -> None:
+    table = {"secrets": ["a-secret-of-length"], "public_url": "https://hooks.example"}
+    signed = sign(scheme, table)
+    assert load_auth(scheme, table).verify(signed) == 0
+    with pytest.raises(InvalidSignature):
+        load_auth(scheme, {"secrets": ["a-secret-of-length"]}).verify(signed)
