@@ -159,7 +159,9 @@ def build_jwks(*jwks: dict[str, Any]) -> bytes:
     return json.dumps({"keys": jwks}).encode()
 
 
-def build_certificate(key: rsa.RSAPrivateKey, not_before: datetime, not_after: datetime) -> bytes:
+def build_certificate(
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, not_before: datetime, not_after: datetime
+) -> bytes:
     """Return a certificate of the key in PEM, signed by itself."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
     builder = x509.CertificateBuilder(

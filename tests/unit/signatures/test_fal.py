@@ -65,12 +65,30 @@ def expect_rejection(callback: IncomingCallback, documents: dict[str, bytes] = D
 def test_signed_callback_verifies_and_has_message_id() -> None:
     assert SCHEME.verify(build_callback(), DOCUMENTS) == 0
     assert SCHEME.message_id(build_callback()) == REQUEST_ID
+    assert SCHEME.message_id(build_callback({})) == ""
+
+
+@pytest.mark.parametrize(
+    ("callback", "documents", "message"),
+    [
+        (build_callback({}), DOCUMENTS, f"The header {PREFIX}request-id is missing or malformed."),
+        (build_callback(now=SIGNED_AT - 301), DOCUMENTS, "Signed 301 s in the future; the tolerance is 300 s."),
+        (build_callback(body=b"{}"), DOCUMENTS, "The signature does not match any key of the JWKS."),
+        (build_callback(), {}, "The JWKS has not been fetched."),
+        (build_callback(), build_documents(), "The JWKS has no ed25519 key."),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, documents: dict[str, bytes], message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        SCHEME.verify(callback, documents)
+    assert str(caught.value) == message
 
 
 def test_callback_of_another_account_is_rejected() -> None:
     assert FalScheme(user_id="user|1").verify(build_callback(), DOCUMENTS) == 0
-    with pytest.raises(InvalidSignature, match="another user"):
+    with pytest.raises(InvalidSignature, match=r"^The callback is about a job of another user of fal\.$") as caught:
         FalScheme(user_id="user|2").verify(build_callback(), DOCUMENTS)
+    assert caught.value.part == f"{PREFIX}user-id"
 
 
 def test_scheme_names_required_document() -> None:
@@ -97,6 +115,7 @@ def test_verify_returns_index_of_matching_key() -> None:
         build_jwk(OTHER_KEY, x="AAAA"),
         build_jwk(OTHER_KEY, x="é"),
         build_jwk(OTHER_KEY, x="a"),
+        build_jwk(OTHER_KEY, x="!!!!" + build_jwk(OTHER_KEY)["x"]),
         build_jwk(OTHER_KEY, x=1),
         {"kty": "OKP", "crv": "Ed25519"},
         {},

@@ -156,6 +156,7 @@ def test_derived_components_use_public_url(name: str) -> None:
     [
         ("https://a.example", "", "@path", "/"),
         ("https://a.example", "/x", "@query", "?"),
+        ("https://a.example", "", "@request-target", "/"),
         ("https://a.example", "/x", "@request-target", "/x"),
         ("https://a.example", "/x?", "@request-target", "/x?"),
         ("https://a.example:8443", "/", "@authority", "a.example:8443"),
@@ -203,6 +204,16 @@ def test_key_type_determines_algorithm() -> None:
 def test_alg_parameter_must_match_key_type(alg: str) -> None:
     assert SCHEME.verify(build_callback(sign_headers(params=f';created={SIGNED_AT};alg="hmac-sha256"'))) == 0
     assert expect_rejection(build_callback(sign_headers(params=f";created={SIGNED_AT};alg={alg}"))) == "signature"
+
+
+def test_alg_parameter_of_ed25519_is_its_registered_name() -> None:
+    scheme = HTTPMessageSignatures([PUBLIC_KEY])
+    for alg, is_valid in (("ed25519", True), ("ED25519", False), ("hmac-sha256", False)):
+        callback = build_callback(sign_headers(params=f';created={SIGNED_AT};alg="{alg}"', sign=sign_ed25519))
+        if is_valid:
+            assert scheme.verify(callback) == 0
+        else:
+            assert expect_rejection(callback, scheme) == "signature"
 
 
 def test_any_of_several_signatures_may_match() -> None:
@@ -312,6 +323,84 @@ def test_component_value_with_line_break_is_rejected() -> None:
     assert expect_rejection(build_callback(sign_headers(**{"@method": 'P\n"a": 1'}), method='P\n"a": 1')) == "@method"
 
 
+def sign_latin1(content: str) -> bytes:
+    return hmac.digest(SECRET.encode(), content.encode("latin-1"), "sha256")
+
+
+@pytest.mark.parametrize("value", ["Xdone", "doneX", "\xa0done", "done\x85"])
+def test_only_spaces_and_tabs_around_component_value_are_unsigned(value: str) -> None:
+    headers = sign_headers(COVERED.replace(")", ' "x-event")'), sign=sign_latin1, x_event=value)
+    assert SCHEME.verify(build_callback(headers)) == 0
+    assert SCHEME.verify(build_callback(headers | {"x-event": f"\t {value} "})) == 0
+    assert expect_rejection(build_callback(headers | {"x-event": value.strip("X\xa0\x85")})) == "signature"
+
+
+@pytest.mark.parametrize("header", ["signature-input", "signature", "content-digest"])
+@pytest.mark.parametrize("change", ["{}X", "X{}", "{}\xa0", "\x85{}", "{},", ",{}"])
+def test_characters_around_dictionary_are_rejected(header: str, change: str) -> None:
+    if header == "content-digest":
+        headers = sign_headers(sign=sign_latin1, content_digest=change.format(DIGEST))
+    else:
+        headers = SIGNED | {header: change.format(SIGNED[header])}
+    assert expect_rejection(build_callback(headers)) == header
+
+
+@pytest.mark.parametrize("header", ["signature-input", "signature"])
+def test_missing_header_is_rejected_by_name(header: str) -> None:
+    headers = {name: value for name, value in SIGNED.items() if name != header}
+    assert expect_rejection(build_callback(headers)) == header
+
+
+def test_signature_beyond_latin1_is_rejected() -> None:
+    assert expect_rejection(build_callback(SIGNED | {"signature": "sig1=:\u0100\ud800:"})) == "signature"
+
+
+def test_number_of_signatures_is_limited() -> None:
+    others = ", ".join(f"s{number}={COVERED};created={SIGNED_AT}" for number in range(15))
+    headers = SIGNED | {"signature-input": f"{others}, {SIGNED['signature-input']}"}
+    assert SCHEME.verify(build_callback(headers)) == 0
+    headers["signature-input"] = f"s15={COVERED};created={SIGNED_AT}, {headers['signature-input']}"
+    with pytest.raises(InvalidSignature, match=r"^The header signature-input has more than 16 signatures\.$") as caught:
+        SCHEME.verify(build_callback(headers))
+    assert caught.value.part == "signature-input"
+
+
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (build_callback({}), "The header signature-input is missing or malformed."),
+        (build_callback(SIGNED | {"signature": "a=:AAAA:, a=:AAAA:"}), "The header signature has a duplicate label."),
+        (build_callback(SIGNED | {"signature": "a=:AAAA:"}), "No label is in both signature-input and signature."),
+        (
+            build_callback(SIGNED | {"signature": "sig1=:AAAA:"}),
+            "The signature does not match any configured key of its algorithm.",
+        ),
+        (build_callback(sign_headers('("@method")')), "The signature does not cover @target-uri."),
+        (
+            build_callback(sign_headers("()")),
+            "A component is unsupported, has parameters or is a duplicate.",
+        ),
+        (
+            build_callback(sign_headers(params=f";created={SIGNED_AT};created=1")),
+            "The signature has a duplicate parameter.",
+        ),
+        (build_callback(sign_headers(params="")), "The parameter created is not whole Unix seconds."),
+        (build_callback(now=SIGNED_AT + 301), "Signed 301 s ago; the tolerance is 300 s."),
+        (build_callback(sign_headers(params=f";created={SIGNED_AT};expires=1")), "The signature has expired."),
+        (
+            build_callback({name: value for name, value in SIGNED.items() if name != "content-digest"}),
+            "content-digest is signed, but it is missing or malformed.",
+        ),
+        (build_callback(public_url=""), "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url."),
+        (build_callback(body=b"{}"), "The body does not have the digest that was signed."),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        SCHEME.verify(callback)
+    assert str(caught.value) == message
+
+
 SHA512 = f"sha-512=:{b64encode(sha512(BODY).digest()).decode()}:"
 
 
@@ -402,16 +491,32 @@ def test_key_formats_are_public_base64_and_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ["", "\ud800", "base64:", "base64:!", "base64:\ud800", "ed25519:", "ed25519:AAAA", "ed25519:!"]
+    "secret",
+    ["", "\ud800", "base64:", "base64:!", "base64:AA!EC", "base64:\ud800", "ed25519:", "ed25519:AAAA", "ed25519:!"],
 )
 def test_malformed_key_is_rejected(secret: str) -> None:
     with pytest.raises(InvalidSecret):
         HTTPMessageSignatures([SECRET, secret])
 
 
+@pytest.mark.parametrize(
+    ("secret", "message"),
+    [
+        ("base64:", "Must not be empty."),
+        ("base64:AA!EC", "Must be base64 after the prefix base64:."),
+        ("ed25519:AA!EC", "Must be base64 after the prefix ed25519:."),
+    ],
+)
+def test_malformed_key_says_what_is_wrong(secret: str, message: str) -> None:
+    with pytest.raises(InvalidSecret) as caught:
+        parse_key(secret)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("components", [(), ("Date",), ("@status",), ('a"',), ("",), ("@method", "content-digest;sf")])
 def test_invalid_required_components_are_rejected(components: tuple[str, ...]) -> None:
-    with pytest.raises(InvalidSecret, match="components"):
+    message = r"^The components must be lower-case header names or supported derived components\.$"
+    with pytest.raises(InvalidSecret, match=message):
         HTTPMessageSignatures([SECRET], components=components)
 
 

@@ -179,6 +179,104 @@ def test_changed_token_byte_is_rejected(position: int, delta: int) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("callback", "message"),
+    [
+        (build_callback("a.b"), "The header authorization is not Bearer with a signed JWT."),
+        (build_callback(sign_token(b'{"alg":"none"}')), "The token must be signed with HS256 or HS512."),
+        (
+            build_callback(build_token(secret=OTHER_SECRET)),
+            "The token's signature does not match any configured secret.",
+        ),
+        (build_callback(now=SIGNED_AT + 301), "Signed 301 s ago; the tolerance is 300 s."),
+        (build_callback(build_token(iat="now")), "The claim iat is not a number of seconds."),
+        (build_callback(build_token(exp=SIGNED_AT)), "The token has expired."),
+        (build_callback(build_token(nbf=SIGNED_AT + 301)), "The token is not valid yet."),
+        (build_callback(build_token(aud="acme"), b"{}"), "The claim payload_hash is not the hash of the body."),
+        (build_callback(build_token(aud="other")), "The token is for another audience."),
+        (build_callback(build_token(aud="acme", iss="other")), "The token is of another issuer."),
+        (build_callback(build_token(aud="acme", api_key="x")), "The claim api_key does not have the configured value."),
+        (build_callback(build_token(aud="acme", url="00")), "The claim url is not the hash of the URL."),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, message: str) -> None:
+    scheme = build_scheme(
+        SECRET,
+        algorithms=("HS256", "HS512"),
+        audience=("acme",),
+        issuer=("Vonage",),
+        claims={"api_key": CLAIMS["api_key"]},
+        url_hash="url",
+    )
+    with pytest.raises(InvalidSignature) as caught:
+        scheme.verify(callback)
+    assert str(caught.value) == message
+
+
+def test_rejection_names_all_algorithms_of_secrets() -> None:
+    with pytest.raises(InvalidSignature, match=r"^The token must be signed with HS256 or HS384 or HS512\.$"):
+        build_scheme(SECRET, algorithms=()).verify(build_callback(sign_token(b'{"alg":"none"}')))
+
+
+def test_claim_may_have_any_of_several_values() -> None:
+    scheme = build_scheme(SECRET, claims={"api_key": ["other", CLAIMS["api_key"]]})
+    assert scheme.verify(build_callback()) == 0
+    assert expect_rejection(build_callback(build_token(api_key="third")), scheme) == "api_key"
+    assert expect_rejection(build_callback(build_token(api_key=["other", CLAIMS["api_key"]])), scheme) == "api_key"
+
+
+def test_hash_with_half_a_surrogate_pair_is_rejected() -> None:
+    claims = orjson.dumps(CLAIMS).replace(CLAIMS["payload_hash"].encode(), b"\\ud800")
+    assert expect_rejection(build_callback(sign_token(b'{"alg":"HS256"}', claims))) == "payload_hash"
+
+
+@pytest.mark.parametrize("seconds", [10**12, -(10**12)])
+def test_time_beyond_all_times_is_rejected_at_any_tolerance(seconds: int) -> None:
+    scheme = build_scheme(SECRET, tolerance=1e13)
+    assert expect_rejection(build_callback(build_token(iat=seconds)), scheme) == "iat"
+    assert scheme.verify(build_callback(build_token(iat=seconds - seconds // 10**12))) == 0
+
+
+def test_length_of_token_is_limited() -> None:
+    head, limit = b'{"alg":"HS256"}', 16 << 10
+    size = len(f"Bearer {sign_token(head)}")
+    padding = b" " * ((limit - size) * 3 // 4)
+    tokens = [sign_token(head, orjson.dumps(CLAIMS) + padding + b" " * more) for more in range(4)]
+    longest = max((token for token in tokens if len(token) <= limit - 7), key=len)
+    assert len(longest) == limit - 7
+    assert SCHEME.verify(build_callback(longest)) == 0
+    for token in tokens:
+        if len(token) > len(longest):
+            assert expect_rejection(build_callback(token)) == "authorization"
+    assert len(tokens[-1]) > len(longest)
+
+
+def test_url_hash_is_of_the_configured_public_url() -> None:
+    token = build_token(url_hash=sha256(b"https://public.example/").hexdigest())
+    scheme = build_scheme(SECRET, url_hash="url_hash", public_url="https://public.example")
+    assert scheme.verify(build_callback(token)) == 0
+    assert expect_rejection(build_callback(token), build_scheme(SECRET, url_hash="url_hash")) == "url_hash"
+
+
+def test_token_in_body_is_read_by_the_kind_of_the_body() -> None:
+    scheme = build_scheme(SECRET, source="token", body_hash="")
+    callback = IncomingCallback("POST", "/", {}, f"token={TOKEN}".encode(), datetime.fromtimestamp(SIGNED_AT, UTC))
+    assert scheme.with_body_kind("form").verify(callback) == 0
+    assert scheme.with_body_kind("form").message_id(callback) == CLAIMS["jti"]
+    assert expect_rejection(callback, scheme) == "body"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(b"{}", "The field token is missing."), (b'{"token":"a.b"}', "The field token is not a signed JWT.")],
+)
+def test_missing_or_malformed_token_of_body_is_rejected(body: bytes, message: str) -> None:
+    callback = IncomingCallback("POST", "/", {}, body, datetime.fromtimestamp(SIGNED_AT, UTC))
+    with pytest.raises(InvalidSignature) as caught:
+        build_scheme(SECRET, source="token", body_hash="").verify(callback)
+    assert (caught.value.part, str(caught.value)) == ("token", message)
+
+
 @pytest.mark.parametrize("change", [lambda text: text + "=", lambda text: text + "\n", lambda text: text[:-1]])
 def test_base64url_must_be_canonical(change: Any) -> None:
     head, claims, signature = TOKEN.split(".")

@@ -162,6 +162,26 @@ def test_signature_by_another_key_of_jwks_is_rejected() -> None:
     assert expect_rejection(GOOGLE, build_callback(sign(get_rsa_key(), "RS256", kid="c"))) == "key_id"
 
 
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (sign(get_ec_key(), "ES256"), "The token's algorithm is not one of the provider's public keys."),
+        (sign(get_rsa_key(1), "RS256", kid="a"), "The token's signature does not match any public key."),
+    ],
+)
+def test_rejection_says_what_is_wrong(token: str, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        GOOGLE.verify(build_callback(token), DOCUMENTS)
+    assert str(caught.value) == message
+
+
+def test_token_with_critical_extension_is_rejected_before_any_fetch() -> None:
+    head = encode_base64url(b'{"alg":"RS256","b64":true,"crit":["b64"]}')
+    with pytest.raises(InvalidSignature) as caught:
+        GOOGLE.find_documents(build_callback(f"{head}.e30.AAAA"))
+    assert caught.value.part == "crit"
+
+
 def test_public_key_is_no_secret_for_hmac() -> None:
     """The attack of `alg` confusion: the token is signed by HMAC with the text of the public key."""
     scheme = build_scheme(get_rsa_key())

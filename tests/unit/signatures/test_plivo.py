@@ -87,6 +87,22 @@ def test_any_of_several_signatures_may_match(value: str) -> None:
     assert SCHEME.verify(build_callback(signature=value)) == 0
 
 
+@pytest.mark.parametrize(
+    ("callback", "part", "message"),
+    [
+        (build_callback(signature=""), SIGNATURE_HEADER, f"The header {SIGNATURE_HEADER} is missing."),
+        (build_callback(nonce=""), NONCE_HEADER, f"The header {NONCE_HEADER} is missing."),
+        (build_callback(b"x=1"), SIGNATURE_HEADER, "No signature matches any configured auth token."),
+        (build_callback(nonce="\ud800"), "url", "The URL or the nonce is not valid Unicode."),
+        (build_callback(target="/sms?a=%FF"), "url", "The URL's query is malformed."),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, part: str, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        SCHEME.verify(callback)
+    assert (caught.value.part, str(caught.value)) == (part, message)
+
+
 def test_verify_returns_index_of_matching_token() -> None:
     assert PlivoV3(["retired", TOKEN]).verify(build_callback()) == 1
     assert expect_rejection(build_callback(), PlivoV3(["retired"])) == SIGNATURE_HEADER
@@ -188,3 +204,9 @@ def test_empty_or_invalid_token_is_rejected(token: str) -> None:
 
 def test_repr_hides_tokens() -> None:
     assert TOKEN not in repr(SCHEME)
+
+
+def test_query_in_other_order_is_the_same_query() -> None:
+    first, second, other = (build_callback(target=target) for target in ("/sms?b=2&a=1", "/sms?a=%31&b=2", "/sms?a=2"))
+    assert SCHEME.normalize_query(first) == SCHEME.normalize_query(second) == b"a=1&b=2"
+    assert SCHEME.normalize_query(other) == b"a=2"

@@ -15,7 +15,7 @@ from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.coverage import CallbackDocument
 from receiver.signatures.sns import TOPIC_ARN, Sns, is_sns_host
-from tests.support.signing_keys import build_certificate, build_jwks, export_jwk, get_rsa_key
+from tests.support.signing_keys import build_certificate, build_jwks, export_jwk, get_ec_key, get_rsa_key
 
 TOPIC = "arn:aws:sns:us-west-2:123456789012:jobs"
 URL = "https://sns.us-west-2.amazonaws.com/SimpleNotificationService-f3ecfb7224c7233fe7bb5f59f96de52f.pem"
@@ -51,7 +51,7 @@ def sign(message: dict[str, Any], version: str = "2", number: int = 0) -> dict[s
     names = _NOTIFICATION_NAMES if message["Type"] == "Notification" else _CONFIRMATION_NAMES
     content = "".join(f"{name}\n{message[name]}\n" for name in names if name in message)
     hash_function = hashes.SHA1() if version == "1" else hashes.SHA256()
-    signature = get_rsa_key(number).sign(content.encode(), padding.PKCS1v15(), hash_function)
+    signature = get_rsa_key(number).sign(content.encode("utf-8", "surrogatepass"), padding.PKCS1v15(), hash_function)
     return message | {"SignatureVersion": version, "Signature": b64encode(signature).decode()}
 
 
@@ -213,6 +213,84 @@ def test_certificate_must_be_valid_at_time_of_receipt(received_at: datetime) -> 
     assert expect_rejection(sign(NOTIFICATION), received_at=received_at) == "SigningCertURL"
 
 
+@pytest.mark.parametrize("received_at", [datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)])
+def test_certificate_is_valid_on_its_first_and_last_second(received_at: datetime) -> None:
+    assert SCHEME.verify(build_callback(sign(NOTIFICATION), received_at), DOCUMENTS) == 0
+
+
+def test_body_is_read_in_its_declared_charset() -> None:
+    body = json.dumps(sign(NOTIFICATION), ensure_ascii=False).encode("iso-8859-2")
+    for content_type, is_valid in (("text/plain; charset=ISO-8859-2", True), ("text/plain; charset=KOI8-R", False)):
+        callback = IncomingCallback("POST", "/", {"content-type": content_type}, body, NOW)
+        if is_valid:
+            assert SCHEME.verify(callback, DOCUMENTS) == 0
+        else:
+            with pytest.raises(InvalidSignature):
+                SCHEME.verify(callback, DOCUMENTS)
+
+
+def test_body_without_content_type_verifies() -> None:
+    callback = IncomingCallback("POST", "/", {}, json.dumps(sign(NOTIFICATION)).encode(), NOW)
+    assert SCHEME.verify(callback, DOCUMENTS) == 0
+
+
+def test_half_a_surrogate_pair_is_signed() -> None:
+    signed = sign(NOTIFICATION | {"Message": "a\ud800"})
+    assert SCHEME.verify(build_callback(signed), DOCUMENTS) == 0
+    assert expect_rejection(signed | {"Message": "a\ud801"}) == "Signature"
+
+
+@pytest.mark.parametrize(
+    ("callback", "part", "message"),
+    [
+        (build_callback(b"[]"), "body", "The body is malformed: it is no JSON object."),
+        (build_callback(b"{"), "body", "The body is malformed: it is no JSON object."),
+        (build_callback({}), "TopicArn", "The message is of a topic that topic_arn does not list."),
+        (build_callback(NOTIFICATION | {"Type": "Other"}), "Type", "The type of the message is unknown."),
+        (
+            build_callback(without(NOTIFICATION, "Message")),
+            "Message",
+            "The field Message is missing, malformed or not signed.",
+        ),
+        (
+            build_callback(NOTIFICATION | {"SigningCertURL": "https://evil.example/one.pem"}),
+            "SigningCertURL",
+            "The URL of the certificate is not one of Amazon SNS.",
+        ),
+        (build_callback(NOTIFICATION), "Signature", "The signature or its version is malformed."),
+        (
+            build_callback(sign(NOTIFICATION, number=1)),
+            "Signature",
+            "The signature does not match the certificate.",
+        ),
+        (
+            build_callback(sign(NOTIFICATION), datetime(2027, 1, 2, tzinfo=UTC)),
+            "SigningCertURL",
+            "The certificate has no RSA key, or is not valid at this time.",
+        ),
+        (
+            build_callback(sign(NOTIFICATION | {"Timestamp": "\uff12026-11-29T11:59:59Z"})),
+            "Timestamp",
+            "The field Timestamp is malformed.",
+        ),
+        (
+            build_callback(sign(NOTIFICATION), NOW.replace(hour=13)),
+            "Timestamp",
+            "Signed 3601 s ago; the tolerance is 3600 s.",
+        ),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, part: str, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        Sns((TOPIC,), 3_600.0).verify(callback, DOCUMENTS)
+    assert (caught.value.part, str(caught.value)) == (part, message)
+
+
+def test_certificate_of_other_key_type_is_refused() -> None:
+    certificate = build_certificate(get_ec_key(), datetime(2026, 1, 1, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC))
+    assert expect_rejection(sign(NOTIFICATION), documents={URL: certificate}) == "SigningCertURL"
+
+
 @pytest.mark.parametrize("document", [b"", b"<html>", build_jwks(export_jwk(get_rsa_key()))])
 def test_document_without_certificate_is_rejected(document: bytes) -> None:
     assert expect_rejection(sign(NOTIFICATION), documents={URL: document}) == "keys"
@@ -224,6 +302,7 @@ def test_age_is_checked_only_with_tolerance() -> None:
     assert SCHEME.verify(build_callback(sign(NOTIFICATION), late), DOCUMENTS) == 0
     strict = Sns((TOPIC,), 3_600.0)
     assert strict.verify(build_callback(sign(NOTIFICATION)), DOCUMENTS) == 0
+    assert Sns((TOPIC,), 1.0).verify(build_callback(sign(NOTIFICATION)), DOCUMENTS) == 0
     assert expect_rejection(sign(NOTIFICATION), strict, received_at=late) == "Timestamp"
     assert expect_rejection(sign(NOTIFICATION | {"Timestamp": "now"}), strict) == "Timestamp"
 
