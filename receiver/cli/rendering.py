@@ -8,7 +8,7 @@ from receiver.cli.tables import ACTIONS, ATTEMPTS, CALLBACKS_OF_JOB, EVENTS, JOB
 from receiver.domain.plurals import format_count
 from receiver.domain.status_explanations import mark_replaced
 from receiver.domain.status_symbols import StatusKind
-from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
+from receiver.domain.unknown_explanations import explain_unknown_request
 
 _MAX_BODY_CHARS = 2_000
 _REQUEST_STATUS_ADVICE = {
@@ -55,7 +55,7 @@ def print_request(document: Json, *, with_response: bool = False) -> None:
         }
     )
     if document["status"] == "unknown":
-        explanation = _explain_unknown(document)
+        explanation = explain_unknown_request(document)
         print_text(f"\n{explanation.reason} {explanation.remedy}")
     elif document["status"] in _REQUEST_STATUS_ADVICE:
         click.echo(f"\n{_REQUEST_STATUS_ADVICE[document['status']].replace('ID', document['id'])}")
@@ -102,11 +102,6 @@ def print_job(document: Json) -> None:
     ):
         if advice:
             click.echo(f"\n{advice.replace('ID', document['id'])}")
-
-
-def _explain_unknown(document: Json) -> UnknownExplanation:
-    attempts = document.get("attempts", ())
-    return explain_unknown(document["id"], document["detail"], attempts[-1]["response_status"] if attempts else None)
 
 
 def _print_last_response(document: Json) -> None:

@@ -5,9 +5,10 @@ request. What the provider or the configuration wrote stands between backticks, 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import Any
 
 from receiver.domain.decisions import ACCEPTED_WITHOUT, DUPLICATE_OF_UNKNOWN, NO_RESPONSE, UNREADABLE_CODES, WORKER_LOST
 from receiver.domain.responses import ResponseClass, find_status_rule
@@ -74,6 +75,13 @@ class UnknownExplanation:
     reason: str
     remedy: str
     was_accepted: bool = False
+
+
+def explain_unknown_request(request: Mapping[str, Any]) -> UnknownExplanation:
+    """Explain an unknown request as the API returns it; in a list, a request has no attempts."""
+    attempts: Sequence[Mapping[str, Any]] = request.get("attempts", ())
+    response_status = attempts[-1]["response_status"] if attempts else None
+    return explain_unknown(request["id"], request["detail"], response_status)
 
 
 def explain_unknown(request_id: str, detail: str | None, response_status: int | None) -> UnknownExplanation:

@@ -8,7 +8,7 @@ from typing import Any
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.sending import RequestStatus
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
-from receiver.domain.unknown_explanations import UnknownExplanation, explain_unknown
+from receiver.domain.unknown_explanations import explain_unknown_request
 
 MAY_ACT_TWICE = "The provider may act twice: it may have acted on an earlier attempt."
 WILL_ACT_TWICE = "The provider would act twice: it accepted an earlier attempt. Resolve the request instead."
@@ -66,17 +66,6 @@ def explain_request(request: Mapping[str, Any]) -> str:
             return explain_unknown_request(request).reason
         case RequestStatus.CANCELLED:
             return f"It was cancelled before the provider could act on it{_reason(request)}."
-
-
-def explain_unknown_request(request: Mapping[str, Any]) -> UnknownExplanation:
-    """Return why a request of status `unknown` has it, and what to do about it.
-
-    Args:
-        request: the request as the API returns it.
-    """
-    attempts: Sequence[Mapping[str, Any]] = request["attempts"]
-    response_status = attempts[-1]["response_status"] if attempts else None
-    return explain_unknown(request["id"], request["detail"], response_status)
 
 
 def list_actions(request: Mapping[str, Any]) -> Sequence[RequestAction]:

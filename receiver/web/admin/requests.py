@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from receiver.domain.bulk_actions import BulkActionKind
 from receiver.domain.errors import ReceiverError
 from receiver.domain.status_symbols import StatusKind, get_status_symbol
+from receiver.domain.unknown_explanations import explain_unknown_request
 from receiver.outbound.submit import InvalidSubmission
 from receiver.providers.webhook import PROVIDER_NAME
 from receiver.store.requests import find_requests
@@ -25,7 +26,6 @@ from receiver.web.admin.request_explanations import (
     RESOLUTIONS,
     RequestAction,
     explain_request,
-    explain_unknown_request,
     list_actions,
 )
 from receiver.web.context import current_context
