@@ -1,7 +1,7 @@
 """`limits`: two worker processes share one provider's `max_per_second`, over requests and polls together.
 
 More is due than may be sent at any time. The provider records when each exchange arrives: no second, wherever it
-starts, may contain more than one exchange above the limit, and nearly all of the limit must be used.
+starts, may contain more exchanges than the limit allows, and nearly all of the limit must be used.
 """
 
 import time
@@ -17,7 +17,8 @@ from tests.chaos.counting_provider import build_request, run_counting_provider
 from tests.support.processes import build_provider_toml, running_worker, wait_for
 
 LIMIT_PER_S = 20
-TOLERANCE = 1
+MAX_JITTER_S = 0.05
+"""How much later an exchange may arrive than its slot begins, on a busy machine."""
 MIN_USED = 0.95
 _PROVIDER = "limited"
 _SETTINGS = f"""
@@ -57,7 +58,7 @@ class LimitsTrial:
     def violations(self) -> list[str]:
         """Each violation as one line."""
         violations = []
-        if self.max_per_second > LIMIT_PER_S + TOLERANCE:
+        if self.max_per_second > compute_max_busiest(LIMIT_PER_S):
             violations.append(f"{self.max_per_second} exchanges arrived within a second")
         if self.used <= self.min_used:
             violations.append(f"only {self.used:.1%} of the limit was used")
@@ -79,6 +80,11 @@ class LimitsTrial:
 def count_busiest(times: Sequence[float], span: float) -> int:
     """Return the highest number of times within any half-open interval of `span` seconds; `times` are in order."""
     return max((bisect_left(times, at + span) - index for index, at in enumerate(times)), default=0)
+
+
+def compute_max_busiest(limit: int) -> int:
+    """Return how many exchanges may arrive in a second, from those delayed by `MAX_JITTER_S` to those that are not."""
+    return limit + round(limit * MAX_JITTER_S)
 
 
 def run(dsn: str, directory: Path, *, seconds: float, min_used: float = MIN_USED) -> LimitsTrial:

@@ -51,11 +51,14 @@ def following(url: str, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def interrupt(process: subprocess.Popen[str]) -> str:
-    """End a process with SIGINT; return its messages."""
+    """End a process with SIGINT; return its messages.
+
+    They are read from the file that `following` read a line from: `communicate` would miss what that file has buffered.
+    """
     process.send_signal(signal.SIGINT)
-    _, messages = process.communicate(timeout=10)
-    assert process.returncode == 130
-    return messages
+    assert process.wait(timeout=10) == 130
+    assert process.stderr
+    return process.stderr.read()
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
