@@ -3,8 +3,10 @@
 import pytest
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
-from receiver.signatures.account_tokens import MAX_PARAMETERS, parse_form, with_public_url
+from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
 from receiver.signatures.base import InvalidSignature
+from receiver.signatures.plivo import PlivoV3
+from receiver.signatures.twilio import Twilio
 from tests.support.factories import NOON
 
 
@@ -40,13 +42,22 @@ def test_empty_body_has_no_parameters() -> None:
 def test_malformed_form_is_rejected(body: bytes) -> None:
     with pytest.raises(InvalidSignature) as caught:
         parse_form(build_callback(body))
-    assert caught.value.part == "body"
+    assert (caught.value.part, str(caught.value)) == ("body", "The body is not a well-formed form.")
 
 
 @pytest.mark.parametrize("options", [{"media_type": "application/json"}, {"method": "GET"}])
 def test_body_that_is_not_signed_is_rejected(options: dict[str, str]) -> None:
-    with pytest.raises(InvalidSignature, match="does not cover other bodies"):
+    message = r"^The body is not a form, and the signature does not cover other bodies\.$"
+    with pytest.raises(InvalidSignature, match=message):
         parse_form(build_callback(b"a=1", **options))
+
+
+@pytest.mark.parametrize("scheme", [Twilio(["some-token"]), PlivoV3(["some-token"])])
+def test_normalized_form_is_what_is_signed(scheme: AccountScheme) -> None:
+    callback = build_callback(b"b=2&a=%C3%BC+1&b=1&b=2&c=")
+    assert scheme.normalize_body(callback) == b"a=%C3%BC+1&b=1&b=2&c="
+    json = build_callback(b'{"a": 1}', "application/json")
+    assert scheme.normalize_body(json) == json.body
 
 
 def test_configured_public_url_replaces_that_of_the_callback() -> None:

@@ -114,6 +114,18 @@ def test_secret_in_compressed_body_is_redacted() -> None:
     assert redact(auth, body=b"no gzip", headers=headers).body == REDACTED_BODY
 
 
+def test_undecodable_body_without_a_place_for_secrets_is_kept() -> None:
+    headers = {"content-encoding": "gzip"}
+    assert redact(CallbackAuth(None, (TOKEN,)), body=b"no gzip", headers=headers).body == b"no gzip"
+
+
+def test_secret_of_eight_characters_is_redacted_anywhere() -> None:
+    redactor = Redactor(values=["12345678", "1234567"])
+    assert redactor.redact_text("1234567 12345678") == "1234567 [redacted]"
+    auth = build_equals("auth.token", "12345678")
+    assert redact(auth, body=b'{"auth": {"token": "12345678"', headers=JSON).body == b'{"auth": {"token": "[redacted]"'
+
+
 def test_secret_in_malformed_body_is_redacted() -> None:
     body = b'{"auth": {"token": "0123456789abcdef"'
     assert b"0123456789abcdef" not in redact(build_equals("auth.token", "0123456789abcdef"), body=body).body
@@ -141,8 +153,11 @@ def test_secret_whose_place_cannot_be_read_is_redacted_in_any_spelling(kind: str
         ("id=1&sig=0123456789abcdef", "id=1&sig=[redacted]"),
         ("%73ig=0123456789abcdef&id=%31", "%73ig=[redacted]&id=%31"),
         ("sig=wrong", "sig=[redacted]"),
-        ("other=%30123456789abcdef", "other=[redacted]"),
+        ("other=0123456789abcde%66", "other=[redacted]"),
         ("0123456789abcdef", "[redacted]"),
+        ("0123456789abcde%66", "[redacted]"),
+        ("sig=a=b", "sig=[redacted]"),
+        ("id=1%61&other", "id=1%61&other"),
     ],
 )
 def test_secret_in_query_is_redacted_in_any_spelling(query: str, kept: str) -> None:
@@ -151,7 +166,7 @@ def test_secret_in_query_is_redacted_in_any_spelling(query: str, kept: str) -> N
 
 
 def test_secret_in_header_is_redacted_with_its_copies() -> None:
-    headers = {"x-key": "wrong", "x-original-uri": "/x?k=%30123456789abcdef", "x-copy": "0123456789abcdef", "x-id": "1"}
+    headers = {"x-key": "wrong", "x-original-uri": "/x?k=0123456789abcde%66", "x-copy": "0123456789abcdef", "x-id": "1"}
     redacted = redact(build_equals("header:X-Key", "0123456789abcdef"), headers=headers)
     assert redacted.headers == {"x-key": REDACTED, "x-original-uri": REDACTED, "x-copy": REDACTED, "x-id": "1"}
 
@@ -258,6 +273,13 @@ def test_undecodable_secret_is_redacted_in_content() -> None:
     assert Redactor(values=["s\udcffcret-of-theirs"]).redact_bytes(b"x s\xffcret-of-theirs") == b"x [redacted]"
 
 
+def test_undecodable_value_in_a_body_of_parts_is_redacted() -> None:
+    auth = build_equals("key", "the configured one", body_kind="multipart")
+    body = b'--b\r\nContent-Disposition: form-data; name="key"\r\n\r\n%b\r\n--b--'
+    redacted = redact(auth, body=body % b"old\xff one", headers={"content-type": MULTIPART})
+    assert redacted.body == body % b"[redacted]"
+
+
 @pytest.mark.parametrize(
     "spelling",
     [
@@ -281,4 +303,5 @@ def test_quotes_of_a_secret_are_plain_in_the_text_of_xml() -> None:
 
 def test_value_with_equals_signs_is_redacted_in_a_form() -> None:
     auth = build_equals("token", "c2VjcmV0IG9m==")
-    assert redact(auth, body=b"a=1&token=c2VjcmV0IG9m==", headers=FORM).body == b"a=1&token=[redacted]"
+    for written in (b"c2VjcmV0IG9m==", b"%632VjcmV0IG9m==", b"a=="):
+        assert redact(auth, body=b"a=1&token=" + written, headers=FORM).body == b"a=1&token=[redacted]"
