@@ -4,12 +4,14 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from receiver.domain.jobs import (
     EventSource,
@@ -21,9 +23,13 @@ from receiver.domain.jobs import (
     derive_job_id,
     fold_events,
 )
-from receiver.reconcile import reconcile
+from receiver.domain.paging import PageRequest
+from receiver.reconcile import ReferenceConflict, reconcile, reconcile_responses
+from receiver.store.callbacks import StoredCallback, Verdict, find_callback
 from receiver.store.connections import Connection, connect, translate_errors
 from receiver.store.errors import StoreConflict
+from receiver.store.events import find_newest_events
+from receiver.store.requests import NewRequest, submit_requests
 from tests.support.factories import NOON, event, provider
 
 STATES = """
@@ -139,7 +145,16 @@ def test_duplicate_reference_stays_with_first_request(connection: Connection) ->
         conflicts = reconcile(
             connection, [event(status=JobStatus.ACCEPTED, source=EventSource.RESPONSE, request_id=request)]
         )
-    assert [(conflict.owner_id, conflict.other_request_id) for conflict in conflicts] == [(owner, claimant)]
+    assert conflicts == [
+        ReferenceConflict(
+            job_id=derive_job_id("sandbox", "ref-1"),
+            provider="sandbox",
+            reference="ref-1",
+            owner_id=owner,
+            other_request_id=claimant,
+            deadline_at=NOON + timedelta(seconds=provider().deadline),
+        )
+    ]
     assert connection.execute("SELECT request_id FROM jobs").fetchall() == [(owner,)]
     assert connection.execute("SELECT count(*) FROM events").fetchone() == (2,)
 
@@ -190,3 +205,68 @@ def test_precedence_decides_and_contradiction_disputes(
     for job_status, at, superseding in reversed(events):
         reconcile(connection, [event(status=job_status, at=at, superseding=superseding)])
     assert connection.execute("SELECT status, disputed FROM jobs").fetchall() == [(status, disputed)]
+
+
+def test_every_column_of_callbacks_events_and_jobs_is_stored(connection: Connection) -> None:
+    callbacks = [build_callback(UUID(int=number)) for number in (2, 1)]
+    request = NewRequest(uuid4(), "sandbox", "send", {}, {}, None, None, 60.0)
+    submit_requests(connection, [request])
+    new_event = replace(
+        event(status=JobStatus.IN_PROGRESS, origin=callbacks[0].id, index=3, request_id=request.id),
+        callback_id=callbacks[0].id,
+        location="/v1/renders/ref-1",
+        provider_status="WAITING",
+        code="W1",
+        detail="in the queue",
+        occurred_at=NOON - timedelta(seconds=5),
+        actor="ops",
+        notify=True,
+        notify_events=("job", "job_change"),
+    )
+    reconcile(connection, [new_event], callbacks)
+    assert [find_callback(connection, callback.id) for callback in callbacks] == callbacks
+    found = find_newest_events(connection, [new_event.job_id], PageRequest())[new_event.job_id].events
+    # The other fields are those of the job, and are stored there.
+    assert found == [replace(new_event, poll_at=None, location=None, notify=False, notify_events=None)]
+    (row,) = connection.execute("SELECT location, notify, notify_events FROM jobs").fetchall()
+    assert row == ("/v1/renders/ref-1", True, ["job", "job_change"])
+
+
+def build_callback(identity: UUID) -> StoredCallback:
+    return StoredCallback(
+        id=uuid4(),
+        identity=identity,
+        provider="sandbox",
+        received_at=NOON,
+        verdict=Verdict.UNMAPPED,
+        method="PUT",
+        target="/callbacks/sandbox?a=1",
+        headers={"content-type": "application/json"},
+        body=b"\xff{}",
+        errors={"items.0.at": ["Not a valid datetime."]},
+        verified=False,
+        secret_fingerprint="0123abcd",
+        caller_address="192.0.2.7",
+    )
+
+
+def test_request_without_a_job_of_its_own_is_not_matched(connection: Connection) -> None:
+    owner, other = uuid4(), uuid4()
+
+    def respond(request_id: UUID | None, *references: str) -> set[UUID]:
+        source = EventSource.RESPONSE if request_id else EventSource.CALLBACK
+        events = [
+            event(reference, JobStatus.ACCEPTED, source=source, request_id=request_id) for reference in references
+        ]
+        with connection.transaction():
+            return reconcile_responses(connection, events)
+
+    assert respond(None, "ref-1") == set()
+    assert respond(owner, "ref-1") == {owner}
+    with capture_logs() as logs:
+        assert respond(other, "ref-1") == set()
+    job_id = str(derive_job_id("sandbox", "ref-1"))
+    assert logs == [
+        {"event": "reference_conflict.detected", "log_level": "error", "job": job_id, "request": str(other)}
+    ]
+    assert respond(other, "ref-1", "ref-2") == {other}

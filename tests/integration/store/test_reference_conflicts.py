@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from receiver.domain.access import OperatorAction
-from receiver.domain.jobs import EventSource, JobStatus
-from receiver.domain.sending import RequestStatus
+from receiver.domain.jobs import EventSource, JobStatus, derive_job_id
+from receiver.domain.sending import REFERENCE_CONFLICT_DETAIL, RequestStatus
 from receiver.operations.requests import RequestResolution, resolve
 from receiver.outbound.notifications import queue_notifications
 from receiver.reconcile import reconcile_responses
@@ -96,10 +96,12 @@ def test_second_request_of_a_reference_is_flagged(conflicts: ConflictScene) -> N
 
 def test_several_conflicts_of_a_request_are_all_counted_in_its_detail(conflicts: ConflictScene) -> None:
     references = [f"counter-{number}" for number in range(5)]
-    conflicts.respond(*references)
-    detail = conflicts.find(conflicts.respond(*references)).detail or ""
-    assert detail.count("of request") == 3
-    assert detail.endswith("and with 2 more references of other requests")
+    owner = conflicts.respond(*references)
+    ids = [derive_job_id("sandbox", reference) for reference in references]
+    three = "; ".join(f"{REFERENCE_CONFLICT_DETAIL} {job_id} of request {owner}" for job_id in ids[:3])
+    assert conflicts.find(conflicts.respond(*references[:3])).detail == three
+    five = f"{three}; and with 2 more references of other requests"
+    assert conflicts.find(conflicts.respond(*references)).detail == five
 
 
 @pytest.mark.parametrize("status", ["rejected", "completed", "unknown"])
