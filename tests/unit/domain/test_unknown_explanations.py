@@ -1,6 +1,7 @@
 """Why a request is unknown, for every way in which it becomes so, and what to do about it."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,12 +24,20 @@ from receiver.domain.sending import (
     ResponseItem,
     RetryRules,
 )
-from receiver.domain.unknown_explanations import UnknownCause, UnknownExplanation, explain_unknown, find_unknown_cause
+from receiver.domain.unknown_explanations import (
+    UnknownCause,
+    UnknownExplanation,
+    explain_unknown,
+    explain_unknown_request,
+    find_unknown_cause,
+)
 from tests.support.factories import NOON, attempt
 
 REQUEST_ID = "018f0000-0000-7000-8000-000000000000"
 RETRY_COMMAND = f"`receiver request retry {REQUEST_ID}`"
 ACCEPT_COMMAND = f"`receiver request resolve {REQUEST_ID} --status accepted --reference REFERENCE --reason TEXT`"
+REJECT_COMMAND = f"`receiver request resolve {REQUEST_ID} --status rejected --reason TEXT`"
+UNMATCHED_STEP = "Callbacks that came for it may be listed by `receiver job list --unmatched`."
 MISSING = "no reference at `data.ID`"
 ACCEPTED = ResponseItem(ItemStatus.ACCEPTED, problem=MISSING, code="ok")
 NAMELESS = ResponseItem(ItemStatus.UNKNOWN, problem=MISSING)
@@ -163,3 +172,56 @@ def test_lookup_comes_first_while_it_is_scheduled() -> None:
 def test_request_without_detail_is_explained() -> None:
     assert find_unknown_cause("", None) is UnknownCause.EARLIER_ATTEMPT
     assert explain_unknown(REQUEST_ID, None, None).reason.endswith(".")
+    assert explain_unknown(REQUEST_ID, None, 202) == explain_unknown(REQUEST_ID, "", 202)
+
+
+def test_steps_of_each_cause_are_whole_sentences() -> None:
+    correction = f"Correct `response.reference` in receiver.toml for later requests, then {ACCEPT_COMMAND}."
+    assert explain(decide(Response(202, {}, b'{"a": 1}'), ParsedResponse((NAMELESS,))), 202).remedy == (
+        f"Do not retry it: the provider would act twice. {correction} {UNMATCHED_STEP}"
+    )
+    assert explain(decide(Response(200, {}, b'{"a": 1}'), ParsedResponse((NAMELESS,))), 200).remedy == (
+        f"Read the response. If it is an error: {REJECT_COMMAND}. Otherwise do not retry it. {correction} "
+        f"{UNMATCHED_STEP}"
+    )
+    assert explain(decide(Response(200, {}, b'{"a": 1}'), ParsedResponse((UNMAPPED,))), 200).remedy == (
+        "Read the response, and add its code to `response.codes` in receiver.toml for later requests. "
+        f"If the provider accepted it, do not retry it: {ACCEPT_COMMAND}. If it refused it: {REJECT_COMMAND}."
+    )
+    retry = (
+        "Sending it again could act twice, so look it up at the provider first. If it did not arrive there: "
+        f"{RETRY_COMMAND}. If it did: {ACCEPT_COMMAND}, or another status."
+    )
+    assert explain(decide(Response(200, {}, b"<p>"), ParsedResponse(problem="the body is not JSON")), 200).remedy == (
+        "If the response is as the provider documents it, correct `response` in receiver.toml. "
+        f"{retry} {UNMATCHED_STEP}"
+    )
+    assert explain(decide(Response(409, {}, b""), ambiguous=True), 409).remedy == (
+        f"Do not retry it. Look its reference up at the provider, then {ACCEPT_COMMAND}. {UNMATCHED_STEP}"
+    )
+    assert explain_unknown(REQUEST_ID, f"no response: reset; {LOOKUP_SCHEDULED_DETAIL}", None).remedy == (
+        f"A lookup at the provider is scheduled, and may settle it. {retry}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("detail", "reason"),
+    [
+        ("1 × accepted, but without a reference", "The provider accepted it, but its response has no reference."),
+        (
+            "1 × something else",
+            "The provider responded with 202, so that it probably acted on it, but its response cannot be read.",
+        ),
+    ],
+)
+def test_detail_that_names_no_problem_has_a_reason(detail: str, reason: str) -> None:
+    assert explain_unknown(REQUEST_ID, detail, 202).reason == reason
+
+
+def test_request_of_the_api_is_explained_by_its_last_attempt() -> None:
+    detail = "1 × accepted, but no reference at `id`"
+    request: dict[str, Any] = {"id": REQUEST_ID, "detail": detail}
+    attempts = [{"response_status": None}, {"response_status": 201}]
+    assert explain_unknown_request(request | {"attempts": attempts}) == explain_unknown(REQUEST_ID, detail, 201)
+    for unanswered in (request, request | {"attempts": []}, request | {"attempts": attempts[:1]}):
+        assert explain_unknown_request(unanswered) == explain_unknown(REQUEST_ID, detail, None)
