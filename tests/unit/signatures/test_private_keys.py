@@ -4,6 +4,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from receiver.signatures.base import InvalidSecret
 from receiver.signatures.private_keys import parse_private_key
@@ -19,6 +20,7 @@ from tests.support.private_keys import export_private_pem, load_signing_key
 from tests.support.signing_keys import PrivateKey, export_pem, get_ec_key, get_ed25519_key, get_rsa_key
 
 CONTENT = b"content"
+FORMAT_MESSAGE = "Must be a private key of RSA, ECDSA or ed25519 in PEM, without a passphrase."
 
 
 def get_public_key(key: PrivateKey) -> VerificationKey:
@@ -28,8 +30,10 @@ def get_public_key(key: PrivateKey) -> VerificationKey:
 @pytest.mark.parametrize(
     ("key", "options", "verify"),
     [
+        (get_rsa_key(), (), build_rsa_verify("sha256")),
         (get_rsa_key(), ("",), build_rsa_verify("sha256")),
         (get_rsa_key(), ("sha512", "pss"), build_rsa_verify("sha512", "pss")),
+        (get_ec_key(), (), build_ecdsa_verify()),
         (get_ec_key(), ("",), build_ecdsa_verify()),
         (get_ec_key(0, ec.SECP521R1), ("", "pkcs1v15", "raw"), build_ecdsa_verify(signature_format="raw")),
         (get_ec_key(0, ec.SECP384R1), ("sha256",), build_ecdsa_verify("sha256")),
@@ -55,17 +59,32 @@ def test_public_bytes_are_those_of_ed25519_only() -> None:
     assert load_signing_key(get_rsa_key()).public_bytes == b""
 
 
-def test_other_text_is_no_private_key() -> None:
-    encoding, key_format = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    encryption = serialization.BestAvailableEncryption(b"a passphrase")
-    texts = [
-        b"",
-        b"\xff",
-        export_pem(get_rsa_key()).encode(),
-        get_ed25519_key().private_bytes(encoding, key_format, encryption),
-        Ed448PrivateKey.generate().private_bytes(encoding, key_format, serialization.NoEncryption()),
-        export_private_pem(ec.derive_private_key(5, ec.SECP256K1())),
-    ]
-    for text in texts:
-        with pytest.raises(InvalidSecret):
-            parse_private_key(text)
+NOT_ENCRYPTED = serialization.NoEncryption()
+ENCRYPTED = serialization.BestAvailableEncryption(b"a passphrase")
+
+
+def export_pkcs8(
+    key: Ed25519PrivateKey | Ed448PrivateKey, encryption: serialization.KeySerializationEncryption
+) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", FORMAT_MESSAGE),
+        (b"\xff", FORMAT_MESSAGE),
+        (export_pem(get_rsa_key()).encode(), FORMAT_MESSAGE),
+        (export_pkcs8(get_ed25519_key(), ENCRYPTED), FORMAT_MESSAGE),
+        (export_pkcs8(Ed448PrivateKey.generate(), NOT_ENCRYPTED), FORMAT_MESSAGE),
+        (
+            export_private_pem(ec.derive_private_key(5, ec.SECP256K1())),
+            "An ECDSA key must be of the curve P-256, P-384 or P-521.",
+        ),
+    ],
+    ids=["empty", "undecodable", "public", "encrypted", "ed448", "secp256k1"],
+)
+def test_other_text_is_no_private_key(text: bytes, message: str) -> None:
+    with pytest.raises(InvalidSecret) as caught:
+        parse_private_key(text)
+    assert str(caught.value) == message
