@@ -47,19 +47,15 @@ def decode_signature(text: bytes, encoding: str) -> bytes | None:
     """Return the bytes of a received signature, or None for malformed text."""
     if encoding == "hex":
         return decode_strict(text, "hex")
-    decoded = decode_strict(text, "base64")
-    if decoded is None:  # the other alphabet, or without padding
-        decoded = decode_strict(_normalize_base64(text), "base64")
+    decoded = decode_strict(_normalize_base64(text), "base64")
     return decode_strict(decoded, "hex") if decoded is not None and encoding == "base64-hex" else decoded
 
 
 def _normalize_base64(text: bytes) -> bytes:
     """Return base64 with the standard alphabet and padding."""
     is_url_safe = b"-" in text or b"_" in text
-    if not is_url_safe and not len(text) % 4:
-        return text
     if is_url_safe and not _STANDARD_CHARACTERS.isdisjoint(text):
         return text  # a mixture of both alphabets is not base64
-    if len(text) % 4 and b"=" not in text:
+    if b"=" not in text:
         text += b"=" * (-len(text) % 4)
-    return text.translate(_STANDARD_ALPHABET) if is_url_safe else text
+    return text.translate(_STANDARD_ALPHABET)

@@ -57,6 +57,16 @@ def test_mixed_alphabets_and_incomplete_padding_are_malformed(encoding: str) -> 
         assert "malformed" in str(expect_rejection(scheme, build_callback({"x-sig": invalid}, body)))
 
 
+@pytest.mark.parametrize("encoding", ["base64", "base64url"])
+def test_half_of_the_padding_is_malformed(encoding: str) -> None:
+    scheme = build_recipe(algorithm="sha512", encoding=encoding)
+    text = b64encode(hmac.digest(KEY.encode(), BODY, "sha512")).decode()
+    for valid in (text, text.removesuffix("==")):
+        assert scheme.verify(build_callback({"x-sig": valid})) == 0
+    rejection = expect_rejection(scheme, build_callback({"x-sig": text.removesuffix("=")}))
+    assert str(rejection) == f"The header x-sig is malformed: it is not 64 bytes in {encoding}."
+
+
 def test_signature_may_be_base64_of_hex() -> None:
     scheme, mac = build_recipe(encoding="base64-hex"), hmac.digest(KEY.encode(), BODY, "sha256")
     for text in (mac.hex(), mac.hex().upper()):
