@@ -100,8 +100,6 @@ class ValueSource:
     read: Callable[[VerificationContext], bytes]
 
     def __str__(self) -> str:
-        if self.kind == "field":
-            return f"The field {self.name}"
         return f"The {self.kind} {self.name}"
 
     def part(self, role: str) -> str:
@@ -143,8 +141,9 @@ def compile_path(path: str, *, with_pairs: bool = False) -> Search:
 
 
 def _suggest_prefix(path: str, prefixes: Sequence[str]) -> str:
-    prefix, colon, name = path.partition(":")
-    return format_suggestion(path, [f"{known}:{name}" for known in prefixes]) if colon and prefix.isalnum() else ""
+    prefix, _, name = path.partition(":")
+    is_source = prefix.isalnum() and _NAME.fullmatch(name)
+    return format_suggestion(path, [f"{known}:{name}" for known in prefixes]) if is_source else ""
 
 
 def _list_members(node: Any) -> list[str] | None:
