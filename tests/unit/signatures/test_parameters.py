@@ -32,8 +32,10 @@ def test_sorted_params_are_distinct_names_and_values() -> None:
 def test_sorted_params_require_form_body() -> None:
     scheme, headers = build_recipe(signed="{url}{sorted_params}"), {"x-sig": compute_mac(build_callback().url.encode())}
     assert scheme.verify(build_callback(headers, b"")) == 0
-    assert expect_rejection(scheme, build_callback(headers)).part == "body"
-    assert expect_rejection(scheme, build_callback(headers | {"content-type": "application/json"})).part == "body"
+    for content_type in ("", "application/json"):
+        rejection = expect_rejection(scheme, build_callback(headers | {"content-type": content_type}))
+        assert rejection.part == "body"
+        assert str(rejection) == "The body is malformed: it is not the form whose parameters are signed."
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,7 @@ def test_sorted_params_require_form_body() -> None:
         ({"assignment": "=", "separator": "&", "skip_empty": True}, b"b=2&a=&c", "b=2"),
         ({"assignment": "=", "separator": "&"}, b"b=2&a=", "a=&b=2"),
         ({"assignment": "=", "separator": "&", "replacement": "_"}, b"a=1%262%3D3&b=x", "a=1_2_3&b=x"),
+        ({"separator": "&", "replacement": "_"}, b"a=1%262&b=x", "a1_2&bx"),
         ({}, b"b=2&a=1", "a1b2"),
     ],
 )
@@ -59,10 +62,31 @@ def test_query_or_members_of_json_may_be_parameters() -> None:
     assert members.verify(build_callback({"x-sig": compute_mac("a=\u00fc&b=true&n=1.5".encode())}, body)) == 0
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b"{", b'{"a":[1]}', b'{"a":{}}'])
-def test_nested_members_and_other_documents_are_rejected(body: bytes) -> None:
-    scheme = build_form_recipe(source="json")
-    assert expect_rejection(scheme, build_callback({"x-sig": compute_mac(b"a")}, body)).part == "body"
+def test_members_of_the_root_of_xml_may_be_parameters() -> None:
+    scheme = build_form_recipe(source="xml", exclude=("sign",)).with_body_kind("xml")
+    body = b"<r><b>2</b><a>1</a><sign>x</sign></r>"
+    assert scheme.verify(build_callback({"x-sig": compute_mac(b"a1b2")}, body)) == 0
+
+
+NO_OBJECT = "it is not the object whose members are signed"
+
+
+@pytest.mark.parametrize(
+    ("source", "body", "reason"),
+    [
+        ("json", b"[]", NO_OBJECT),
+        ("json", b"1", NO_OBJECT),
+        ("json", b"{", "it is not JSON"),
+        ("json", b'{"a":[1]}', "a is neither text nor a number"),
+        ("json", b'{"a":{}}', "a is neither text nor a number"),
+        ("xml", b"<r>1</r>", NO_OBJECT),
+        ("xml", b"<r><a>1</a><a>2</a></r>", "a is neither text nor a number"),
+    ],
+)
+def test_nested_members_and_other_documents_are_rejected(source: str, body: bytes, reason: str) -> None:
+    scheme = build_form_recipe(source=source).with_body_kind(source)
+    rejection = expect_rejection(scheme, build_callback({"x-sig": compute_mac(b"a")}, body))
+    assert (rejection.part, str(rejection)) == ("body", f"The body is malformed: {reason}.")
 
 
 def test_form_is_read_under_any_media_type_but_multipart() -> None:

@@ -42,6 +42,7 @@ def test_member_is_returned_as_written(document: dict[str, Any], indent: int | N
         (b'\xef\xbb\xbf{"a":"caf\xe9","data":{"b":"\xe9\n"}}', b'{"b":"\xe9\n"}'),
         (b"{}", None),
         (b"{ }", None),
+        (b"{} \n", None),
     ],
 )
 def test_text_is_kept_byte_by_byte(body: bytes, member: bytes | None) -> None:
@@ -53,7 +54,7 @@ def test_text_is_kept_byte_by_byte(body: bytes, member: bytes | None) -> None:
     [
         *(b"", b"{", b"[]", b'"data"', b'{"data"}', b'{"data":}', b'{"data":1', b'{"data":1,}', b'{"data":1}x'),
         *(b'{1:2,"data":1}', b'{"data":1 "a":2}', b"\xff", b"\xef\xbb\xbf", b'{"data":' + b"[" * 200_000, b"{}{}"),
-        *(b'{"data":1,"data":1}', b'{"data":1,"a":0,"dat\\u0061":2}', b'{"data":1}\n{"data":2}'),
+        *(b'{"data":1,"data":1}', b'{"data":1,"a":0,"dat\\u0061":2}', b'{"data":1}\n{"data":2}', b"{}x"),
         b'{"data":1' + b',"a":1' * 10_000 + b"}",
     ],
 )
