@@ -1,6 +1,7 @@
 """The signing of callbacks by every scheme: what is signed verifies, and a changed byte does not."""
 
 import base64
+import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -196,6 +197,46 @@ def test_id_is_kept_and_time_and_nonce_are_set() -> None:
     signed = sign("hmac", table, build_unsigned(body=b'{"id": "evt-1", "nonce": "used"}'))
     assert json.loads(signed.body) == {"id": "evt-1", "nonce": ID}
     assert json.loads(sign("hmac", table, build_unsigned(body=b"{}")).body) == {"id": ID, "nonce": ID}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options", "headers"),
+    [
+        ("basic", {"secrets": ["user:pass"]}, {"authorization": "Basic dXNlcjpwYXNz"}),
+        ("zoom", SECRETS, {"x-zm-request-timestamp": str(int(NOON.timestamp()))}),
+    ],
+)
+def test_headers_are_written_as_documented(scheme: str, options: dict[str, Any], headers: dict[str, str]) -> None:
+    signed = sign(scheme, options)
+    assert {name: signed.headers[name] for name in headers} == headers
+
+
+def test_values_beside_the_signature_leave_the_body_as_it_was() -> None:
+    signed = sign("hmac", TABLES["hmac"])
+    time, signature = signed.headers["x-signature"].split(",")
+    assert (time, signature[:3]) == (f"t={int(NOON.timestamp())}", "v1=")
+    assert signed.body == build_unsigned("hmac").body
+
+
+XML = b"<r><job><n>1</n></job><job><n>2</n></job></r>"
+
+
+@pytest.mark.parametrize("items", ["job", "job[]", "r.job"])
+def test_each_item_of_xml_is_signed_with_the_same_nonce(items: str) -> None:
+    table = {**SECRETS, "items": items, "source": "sig", "signed": "{nonce}{field:n}", "nonce": "nonce"}
+    auth = load_auth("hmac", table).with_body_kind("xml")
+    signed = sign_callback(auth, build_unsigned(body=XML), Signer(NOON, ID))
+    assert auth.verify(signed) == 0
+    macs = [hmac.digest(SECRETS["secrets"][0].encode(), f"{ID}{n}".encode(), "sha256").hex() for n in (1, 2)]
+    jobs = [f"<job><n>{n}</n><nonce>{ID}</nonce><sig>{mac}</sig></job>" for n, mac in enumerate(macs, 1)]
+    assert signed.body.decode() == f"<r>{''.join(jobs)}</r>"
+
+
+def test_signature_is_written_into_a_body_of_its_kind() -> None:
+    auth = load_auth("hmac", {**SECRETS, "source": "sig", "signed": "{field:n}"}).with_body_kind("xml")
+    signed = sign_callback(auth, build_unsigned(body=b"<r><n>1</n></r>"), Signer(NOON, ID))
+    mac = hmac.digest(SECRETS["secrets"][0].encode(), b"1", "sha256").hex()
+    assert signed.body.decode() == f"<r><n>1</n><sig>{mac}</sig></r>"
 
 
 def test_public_url_of_the_provider_is_signed() -> None:
