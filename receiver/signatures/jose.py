@@ -61,8 +61,8 @@ def find_verify(algorithm: str, key: VerificationKey, allowed: Collection[str]) 
         key: the key, whose type, curve and purpose decide.
         allowed: the configured algorithms; empty for those that are usual for the type of the key.
     """
-    kind, verify = _VERIFICATIONS.get(algorithm, ("", None))
-    if verify is None or kind != key.kind:
+    kind, verify = _VERIFICATIONS.get(algorithm, (None, None))
+    if kind != key.kind:
         return None
     if kind == ECDSA and _CURVES[algorithm] != key.public_key.curve.name:  # type: ignore[union-attr]  # an ECDSA key
         return None
