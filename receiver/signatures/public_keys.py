@@ -274,6 +274,7 @@ def _build_key(public_key: Any, **details: Any) -> VerificationKey:
             if not _MIN_RSA_BITS <= public_key.key_size <= _MAX_RSA_BITS:
                 raise InvalidSecret(f"An RSA key must have {_MIN_RSA_BITS:,} to {_MAX_RSA_BITS:,} bits.")
             exponent = public_key.public_numbers().e
+            # Not every supported version of `cryptography` refuses an exponent that is even or 1.
             if exponent < 3 or exponent % 2 == 0 or exponent >= 1 << 64:
                 raise InvalidSecret("This RSA key has an exponent that proves nothing.")
             return VerificationKey(RSA, public_key, **details)
