@@ -12,6 +12,7 @@ from werkzeug.datastructures import MultiDict
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSecret, InvalidSignature
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.twilio import Twilio
 from tests.support.changes import flip_byte
 
@@ -73,6 +74,11 @@ def sign_with_twilio(url: str, params: list[tuple[str, str]], token: str = TOKEN
 
 def test_published_form_verifies() -> None:
     assert SCHEME.verify(build_callback()) == 0
+
+
+def test_signature_covers_body_and_query() -> None:
+    assert SCHEME.coverage == Coverage(body=True, query=True)
+    assert list(SCHEME.signature_headers) == ["x-twilio-signature"]
 
 
 def test_json_body_verifies_by_hash_in_url() -> None:
@@ -144,6 +150,31 @@ def test_missing_or_malformed_signature_is_rejected(signature: str) -> None:
     assert expect_rejection(build_callback(signature=signature)) == "x-twilio-signature"
 
 
+@pytest.mark.parametrize(
+    ("callback", "part", "message"),
+    [
+        (build_callback(signature=""), "x-twilio-signature", "The header x-twilio-signature is missing."),
+        (
+            build_callback(signature=JSON_SIGNATURE),
+            "x-twilio-signature",
+            "The signature does not match any configured auth token.",
+        ),
+        (build_json_callback(b"{}"), "bodySHA256", "The body does not have the hash that the URL contains."),
+        (build_callback(target="/\ud800"), "url", "The URL is not valid Unicode."),
+        (build_callback(target="/?" + "a=1&" * 10_000 + "b=2"), "url", "The URL has too many parameters."),
+        (
+            build_callback(public_url=""),
+            "url",
+            "The public URL is unknown. Set RECEIVER_PUBLIC_URL or public_url.",
+        ),
+    ],
+)
+def test_rejection_says_what_is_wrong(callback: IncomingCallback, part: str, message: str) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        SCHEME.verify(callback)
+    assert (caught.value.part, str(caught.value)) == (part, message)
+
+
 @given(position=st.integers(0), delta=st.integers(1, 255))
 def test_changed_signature_byte_is_rejected(position: int, delta: int) -> None:
     signature = flip_byte(SIGNATURE.encode(), position, delta).decode("latin-1")
@@ -199,6 +230,13 @@ def test_second_hash_in_url_cannot_cover_another_body() -> None:
     signature = sign_with_twilio(PUBLIC_URL + target, [])
     assert expect_rejection(build_json_callback(JSON_BODY, signature, target=target)) == "bodySHA256"
     assert expect_rejection(build_json_callback(b"other", signature, target=target)) == "bodySHA256"
+
+
+@pytest.mark.parametrize("parameter", ["bodySHA256=", "bodySHA256"])
+def test_empty_hash_in_url_is_rejected_despite_signature(parameter: str) -> None:
+    target = f"{TARGET}&{parameter}"
+    signature = sign_with_twilio(PUBLIC_URL + target, list(PARAMS.items()))
+    assert expect_rejection(build_callback(BODY, signature, target=target)) == "bodySHA256"
 
 
 @given(
