@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
+from receiver.signatures.checks import MAX_PUBLIC_KEY_VERIFICATIONS
 from receiver.signatures.key_checks import DetachedSignatures, PlainSignatures
 from receiver.signatures.key_sources import ConfiguredKeys, KeyDocument, KeySource
 from receiver.signatures.public_keys import parse_public_key
@@ -135,9 +136,10 @@ def test_key_of_jwks_is_selected_by_id() -> None:
         KeyDocument(parse_source("header:X-Key-Id"), JWKS_URL),
         signed="{timestamp}.{body}",
         timestamp="header:X-Time",
+        encoding="hex",
     )
     headers = {
-        "x-sig": b64encode(sign("rsa", b"2026-11-29." + BODY, 1)).decode(),
+        "x-sig": sign("rsa", b"2026-11-29." + BODY, 1).hex(),
         "x-time": "2026-11-29",
         "x-key-id": "k1",
     }
@@ -213,7 +215,32 @@ def test_header_with_other_algorithm_or_extension_is_rejected(header: dict[str, 
     head = encode_base64url(json.dumps({"alg": "ES256"} | header).encode())
     signature = encode_raw(get_ec_key().sign(f"{head}.{encode_base64url(BODY)}".encode(), ec.ECDSA(hashes.SHA256())))
     callback = build_callback({"x-jws": f"{head}..{signature}"})
-    assert expect_rejection(build_detached(build_keys(get_ec_key(), get_rsa_key())), callback).part == part
+    rejection = expect_rejection(build_detached(build_keys(get_ec_key(), get_rsa_key())), callback)
+    assert rejection.part == part
+    if isinstance(header.get("alg"), str):
+        assert str(rejection) == "The token's algorithm is not one of the provider's public keys."
+
+
+def test_key_of_a_detached_jws_is_selected_by_id() -> None:
+    documents = {JWKS_URL: build_jwks(*(export_jwk(get_ec_key(number), kid=f"k{number}") for number in (0, 1)))}
+    scheme = build_detached(KeyDocument(None, JWKS_URL))
+    assert scheme.verify(build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256", kid="k0")}), documents) == 0
+    expect_rejection(scheme, build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256", kid="k1")}), documents)
+
+
+def test_number_of_detached_signatures_is_limited() -> None:
+    keys, token = [get_ec_key(number) for number in range(3)], sign_detached(EC_SIGNER, "ES256")
+
+    def verify(key_count: int, token_count: int) -> int:
+        scheme = build_detached(build_keys(*keys[:key_count]), format="list")
+        return scheme.verify(build_callback({"x-jws": " ".join([token] * token_count)}))
+
+    assert MAX_PUBLIC_KEY_VERIFICATIONS == 32
+    assert verify(2, 16) == 0
+    with pytest.raises(InvalidSignature) as caught:
+        verify(3, 11)
+    message = "There are too many signatures for the number of keys."
+    assert (caught.value.part, str(caught.value)) == ("signature", message)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +266,9 @@ def test_url_in_header_is_refused_unless_it_is_configured() -> None:
     scheme = build_detached(KeyDocument(None, JWKS_URL))
     evil = build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256", jku="https://evil.example/jwks", kid="1")})
     assert list(scheme.find_documents(evil)) == [JWKS_URL]
-    assert expect_rejection(scheme, evil, documents).part == "jku"
+    rejection = expect_rejection(scheme, evil, documents)
+    assert (rejection.part, str(rejection)) == ("jku", "The token names another JWKS than jwks_url.")
+    assert build_detached(build_keys(get_ec_key())).verify(evil) == 0
     assert scheme.verify(build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256", jku=JWKS_URL)}), documents) == 0
 
 
