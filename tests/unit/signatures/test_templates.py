@@ -9,6 +9,8 @@ import pytest
 
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.recipe_compiler import InvalidRecipe
+from receiver.signatures.sources import parse_source
+from receiver.signatures.templates import TemplateValues, parse_template
 from tests.support.recipes import BODY, KEY, NOW, build_callback, build_recipe, compute_mac, expect_rejection
 
 
@@ -117,6 +119,51 @@ def test_unknown_token_is_answered_with_all_tokens() -> None:
         "{sha512_b64}, {body_with_secret}, {sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, "
         "{raw:NAME}, {field:PATH}."
     )
+
+
+@pytest.mark.parametrize("signed", ["{body}{", "}{body}", "{{body}}"])
+def test_unmatched_brace_is_refused(signed: str) -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        build_recipe(signed=signed)
+    assert caught.value.errors["signed"] == "Unmatched brace."
+
+
+def test_template_without_token_is_answered_with_all_tokens() -> None:
+    with pytest.raises(InvalidRecipe) as caught:
+        build_recipe(signed="body")
+    assert caught.value.errors["signed"] == (
+        "Must contain at least one of: {body}, {url}, {url_no_query}, {path}, {method}, {content_type}, {crc32}, "
+        "{secret}, {md5_hex}, {md5_b64}, {sha1_hex}, {sha1_b64}, {sha256_hex}, {sha256_b64}, {sha512_hex}, "
+        "{sha512_b64}, {body_with_secret}, {sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, "
+        "{raw:NAME}, {field:PATH}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("signed", "unseparated"),
+    [
+        ("{timestamp}{body}", ()),
+        ("{url}{body}", ()),
+        ("{url}.{id}", ()),
+        ("{url}{id}", ("id",)),
+        ("{content_type}{body}", ("body",)),
+        ("{id}{body}", ("body", "id")),
+        ("{header:X-A}{id}.{body}", ("header:x-a", "id")),
+    ],
+)
+def test_values_that_nothing_separates_are_listed(signed: str, unseparated: tuple[str, ...]) -> None:
+    roles = {"timestamp": parse_source("header:X-Time"), "id": parse_source("header:X-Id")}
+    assert parse_template(signed, TemplateValues(roles)).unseparated == frozenset(unseparated)
+
+
+def test_name_of_a_token_may_contain_a_colon() -> None:
+    coverage = build_recipe(signed='{field:"a:b"}.{raw:c:d}').coverage
+    assert (coverage.fields, coverage.raw_members) == (('"a:b"',), ("c:d",))
+
+
+@pytest.mark.parametrize(("text", "last_token"), [("{url}{body}", "body"), ("{url}.", ""), ("{body}", "body")])
+def test_last_token_is_empty_after_a_constant(text: str, last_token: str) -> None:
+    assert parse_template(text, TemplateValues({})).last_token == last_token
 
 
 def test_zero_cannot_be_moved_from_the_content_into_the_time() -> None:
