@@ -113,7 +113,8 @@ def _explain_missing_value(scheme: Scheme, part: str, kind: str, name: str) -> s
         return f"The URL that was called has no parameter `{name}`. Does `signature` name the right one?"
     if kind == "pair":
         header = _find_signature_header(scheme)
-        return f"The signature in the header `{header}` has no pair `{name}`. Does `signature` name the right one?"
+        place = f" in the header `{header}`" if header else ""
+        return f"The signature{place} has no pair `{name}`. Does `signature` name the right one?"
     meaning = "where `timestamp` of `signature` says that the time is"
     text = f"The body has no `{name}`, {meaning if part == 'timestamp' else 'which `signature` reads'}."
     if not isinstance(scheme, Recipe) or scheme.format != "pairs" or part not in _PAIR_ROLES:
@@ -148,9 +149,10 @@ def _vary_unit(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
 
 def _explain_timestamp(scheme: Scheme, callback: IncomingCallback) -> str:
     """Return the cause of an error in the timestamp of a callback whose signature is right."""
-    timestamp = scheme.read_timestamp(callback) if isinstance(scheme, Recipe) else b""
-    if isinstance(scheme, Recipe) and scheme.unit and parse_unix_time(timestamp, scheme.unit) is None:
-        return f"The signature is right, but the timestamp cannot be read as unit = {scheme.unit}."
+    if isinstance(scheme, Recipe) and scheme.unit:
+        timestamp = scheme.read_timestamp(callback)
+        if parse_unix_time(timestamp, scheme.unit) is None:
+            return f"The signature is right, but the timestamp cannot be read as unit = {scheme.unit}."
     return "The signature is right, but the timestamp is not: a clock is wrong, or the callback was sent again late."
 
 
@@ -178,13 +180,14 @@ def _find_signature_header(scheme: Scheme) -> str:
     """Return the name of the header with the signature; "" if it is not in a header."""
     if isinstance(scheme, StandardWebhooks):
         return f"{scheme.prefix}-signature"
-    kind, _, name = scheme.source.partition(":") if isinstance(scheme, Recipe) else ("", "", "")
-    return name.lower() if kind == "header" else ""
+    if not isinstance(scheme, Recipe) or not scheme.source.startswith("header:"):
+        return ""
+    return scheme.source.removeprefix("header:").lower()
 
 
 def _vary_secrets(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
     """Yield the secrets with blanks and line breaks at their ends, or without."""
-    name = next((name for name in ("secrets", "auth_tokens") if _has_setting(scheme, name)), "")
+    name = "secrets" if _has_setting(scheme, "secrets") else "auth_tokens"
     secrets: Sequence[str] = getattr(scheme, name, ())
     changes = {
         "A configured secret has white space around it, which is not part of the provider's.": str.strip,
@@ -229,17 +232,19 @@ def _vary_url(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
         return
     public_url = getattr(scheme, "public_url", None) or callback.public_url
     headers = callback.headers
-    hosts = {headers.get("x-forwarded-host"), headers.get("host"), urlsplit(public_url).netloc} - {None, ""}
-    path, _, query = callback.target.partition("?")
-    targets = {callback.target, path, path.rstrip("/"), f"{path}/", f"{path}/?{query}" if query else f"{path}/"}
-    for host in sorted(str(host) for host in hosts):
-        for origin in (f"https://{host}", f"http://{host}"):
-            variant = _replace_settings(scheme, public_url=origin) or scheme
+    hosts = {headers.get("x-forwarded-host"), headers.get("host"), urlsplit(public_url).netloc}
+    path, mark, query = callback.target.partition("?")
+    targets = {
+        f"{spelling}{suffix}" for spelling in (path, path.rstrip("/"), f"{path}/") for suffix in ("", f"{mark}{query}")
+    }
+    origins = [f"{protocol}://{host}" for host in sorted(filter(None, hosts)) for protocol in ("https", "http")]
+    for origin in origins:
+        if variant := _replace_settings(scheme, public_url=origin):
             for target in sorted(targets):
                 cause = (
                     f"The callback was signed for {origin}{target}: set public_url to the URL that the provider calls."
                 )
-                yield cause, variant, replace(callback, target=target, public_url=origin)
+                yield cause, variant, replace(callback, target=target)
 
 
 def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial]:
@@ -250,10 +255,10 @@ def _vary_settings(scheme: Scheme, callback: IncomingCallback) -> Iterator[Trial
         yield "The signer used the text of the secret as its key, without decoding the base64.", variant, callback
     if not isinstance(scheme, Recipe):
         return
-    kind, _, name = scheme.source.partition(":")
-    value = callback.headers.get(name.lower(), "") if kind == "header" else ""
-    if scheme.prefix and value and not value.startswith(scheme.prefix):
-        headers = {**callback.headers, name.lower(): f"{scheme.prefix}{value}"}
+    header = _find_signature_header(scheme)
+    value = callback.headers.get(header, "")
+    if value and not value.startswith(scheme.prefix):
+        headers = {**callback.headers, header: f"{scheme.prefix}{value}"}
         yield f"The signature lacks its prefix {scheme.prefix}.", scheme, replace(callback, headers=headers)
     changes: dict[str, dict[str, Any]] = {
         **{f"The secrets must be decoded as {encoding}.": {"key_encoding": encoding} for encoding in KEY_ENCODINGS},

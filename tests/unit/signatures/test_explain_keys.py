@@ -1,6 +1,7 @@
 """Explanations of rejected signatures by public keys: the form of the signature, its encoding, and other keys."""
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,16 +35,25 @@ def find_cause(scheme: Scheme, signature: str, body: bytes = BODY, **documents: 
 @pytest.mark.parametrize(
     ("scheme", "signature", "cause"),
     [
-        ("rsa", get_rsa_key().sign(BODY, PSS, hashes.SHA256()), "padding = pss"),
-        ("rsa", get_rsa_key().sign(BODY, padding.PKCS1v15(), hashes.SHA1()), "algorithm = sha1"),
-        ("rsa", get_rsa_key().sign(BODY, padding.PKCS1v15(), hashes.SHA512()), "algorithm = sha512"),
-        ("ecdsa", ECDSA_RAW, "signature_format = raw"),
-        ("ecdsa", get_ec_key().sign(BODY, ec.ECDSA(hashes.SHA384())), "algorithm = sha384"),
+        ("rsa", get_rsa_key().sign(BODY, PSS, hashes.SHA256()), "padding = pss."),
+        (
+            "rsa",
+            get_rsa_key().sign(BODY, padding.PKCS1v15(), hashes.SHA1()),
+            "algorithm = sha1 and padding = pkcs1v15.",
+        ),
+        (
+            "rsa",
+            get_rsa_key().sign(BODY, padding.PKCS1v15(), hashes.SHA512()),
+            "algorithm = sha512 and padding = pkcs1v15.",
+        ),
+        ("ecdsa", ECDSA_RAW, "signature_format = raw."),
+        ("ecdsa", get_ec_key().sign(BODY, ec.ECDSA(hashes.SHA384())), "algorithm = sha384 and signature_format = der."),
     ],
     ids=["pss", "rsa-sha1", "rsa-sha512", "raw", "ecdsa-sha384"],
 )
 def test_other_form_of_signature_is_found(scheme: str, signature: bytes, cause: str) -> None:
-    assert cause in find_cause(build_scheme(scheme), b64encode(signature).decode())
+    expected = f"The signature is of another form: set {cause}"
+    assert find_cause(build_scheme(scheme), b64encode(signature).decode()) == expected
 
 
 def test_encoding_of_signature_is_found() -> None:
@@ -65,5 +75,8 @@ def test_fetched_keys_are_used() -> None:
     scheme = SignatureSchema().load(settings).scheme
     document = build_jwks(export_jwk(get_ec_key()))
     callback = build_callback({"x-sig": b64encode(ECDSA_RAW).decode()})
-    [cause] = explain_signature(scheme, callback, {"https://keys.example/": document}).causes
-    assert "signature_format = raw" in cause
+    documents = {"https://keys.example/": document}
+    [cause] = explain_signature(scheme, callback, documents).causes
+    assert cause == "The signature is of another form: set signature_format = raw."
+    valid = replace(callback, headers={"x-sig": b64encode(ECDSA_DER).decode()})
+    assert explain_signature(scheme, valid, documents).part is None
