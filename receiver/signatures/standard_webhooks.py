@@ -102,22 +102,18 @@ class StandardWebhooks(Scheme):
         object.__setattr__(self, "_headers", names)
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
-        headers, body, now = callback.headers, callback.body, callback.received_at.timestamp()
         id_header, timestamp_header, signature_header = self._headers
-        message_id = headers.get(id_header, "")
-        timestamp = headers.get(timestamp_header, "")
-        if not message_id:
-            raise InvalidSignature(id_header, f"The header {id_header} is missing.")
+        message_id, timestamp, signature_list = [_read_header(callback, name) for name in self._headers]
         if not _UNIX_SECONDS.fullmatch(timestamp):
             raise InvalidSignature(timestamp_header, f"The header {timestamp_header} is not whole Unix seconds.")
-        age = now - int(timestamp)
+        age = callback.received_at.timestamp() - int(timestamp)
         if abs(age) > self.tolerance:
             raise InvalidSignature(timestamp_header, format_age_error(age, self.tolerance))
         try:
-            content = b".".join((message_id.encode("latin-1"), timestamp.encode(), body))
+            content = b".".join((message_id.encode("latin-1"), timestamp.encode(), callback.body))
         except UnicodeEncodeError:
             raise InvalidSignature(id_header, f"The header {id_header} is not latin-1 text.") from None
-        signatures = [value.encode("latin-1", "replace") for value in headers.get(signature_header, "").split(" ")]
+        signatures = [value.encode("latin-1", "replace") for value in signature_list.split(" ")]
         if len(signatures) > MAX_SIGNATURES:
             raise InvalidSignature(
                 signature_header, f"The header {signature_header} has more than {MAX_SIGNATURES} signatures."
@@ -147,6 +143,13 @@ class StandardWebhooks(Scheme):
         if any(isinstance(key, PublicKey) for key in self.keys):
             return "No v1 or v1a signature matches any configured key."
         return "No v1 signature matches any configured secret."
+
+
+def _read_header(callback: IncomingCallback, name: str) -> str:
+    value = callback.headers.get(name)
+    if not value:
+        raise InvalidSignature(name, f"The header {name} is missing.")
+    return value
 
 
 def _decode_base64(text: str, error_message: str) -> bytes:

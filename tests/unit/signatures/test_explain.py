@@ -215,9 +215,21 @@ def test_wrong_key_encoding_is_reported() -> None:
     assert "decoded as base64" in find_cause(auth.scheme, build_callback("standard-webhooks"))
 
 
-def test_missing_header_is_reported_with_likely_cause() -> None:
-    explanation = explain_signature(load_scheme("github"), replace(build_callback("github"), headers={}))
-    assert explanation.part == "x-hub-signature-256"
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("github", "x-hub-signature-256"),
+        ("standard-webhooks", "webhook-id"),
+        ("standard-webhooks", "webhook-timestamp"),
+        ("standard-webhooks", "webhook-signature"),
+        ("svix", "svix-signature"),
+    ],
+)
+def test_missing_header_is_reported_with_likely_cause(name: str, header: str) -> None:
+    callback = build_callback(name)
+    headers = {other: value for other, value in callback.headers.items() if other != header}
+    explanation = explain_signature(load_scheme(name), replace(callback, headers=headers))
+    assert (explanation.part, explanation.message) == (header, f"The header {header} is missing.")
     assert explanation.causes == (MISSING_HEADER,)
 
 
