@@ -215,7 +215,7 @@ class Recipe(Scheme):
         context = self._build_context(callback)
         try:
             items = context.search(self._compiled.items) if self._compiled.items else None
-            contexts = [context] if items is None else [VerificationContext(callback, "", item) for item in items]
+            contexts = [context] if items is None else [VerificationContext(callback, document=item) for item in items]
             values = [self._compiled.sources["source"].read(item_context) for item_context in contexts]
         except (InvalidSignature, TypeError):  # the place is not what the recipe describes, or the items are no list
             return ()
@@ -304,7 +304,7 @@ class Recipe(Scheme):
         source = self._compiled.sources["algorithm_header"]
         name = source.read_required(context, "algorithm").decode("latin-1")
         if name not in self.algorithm_names:
-            raise InvalidSignature(source.part("algorithm"), f"{source} names an algorithm that is not configured.")
+            raise InvalidSignature(source.name, f"{source} names an algorithm that is not configured.")
         return self.algorithm_names[name]
 
     def _read_signed(self, source: ValueSource, context: VerificationContext) -> bytes:

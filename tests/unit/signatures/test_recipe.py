@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.base import InvalidSignature
+from receiver.signatures.key_checks import PlainSignatures
+from receiver.signatures.key_sources import KeyDocument
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe import Recipe
 from receiver.signatures.recipe_compiler import InvalidRecipe
@@ -20,12 +22,14 @@ from tests.support.recipes import (
     BODY,
     KEY,
     NOW,
+    PRIVATE_KEY,
     PUBLIC_KEY,
     build_callback,
     build_recipe,
     compute_mac,
     expect_rejection,
 )
+from tests.support.signing_keys import build_jwks, export_jwk
 
 sources = st.sampled_from(["header:x", "query:x", "x", "x.y[0]", "length(x)"])
 wire = (
@@ -162,9 +166,30 @@ def test_items_may_be_signed_separately() -> None:
         == "signature"
     )
     for body in (b"[]", b"{}", b"null", b"3", b'"x"', b"[[]]"):
-        assert expect_rejection(scheme, build_callback(body=body)).part == "items"
+        error = expect_rejection(scheme, build_callback(body=body))
+        assert (error.part, str(error)) == ("items", "The body is malformed: it has no signed items.")
     for body in (b"[3]", b"[null, {}]", b'[{"sig": []}]', b'[{"sig": 3}]'):
         assert expect_rejection(scheme, build_callback(body=body)).part in {"items", "signature", "body"}
+
+
+def test_items_may_sign_public_url() -> None:
+    scheme = build_recipe(source="sig", items="[]", signed="{url}{field:a}", public_url="https://other.example")
+    items = [{"a": name, "sig": compute_mac(f"https://other.example/c?b=2{name}".encode())} for name in ("1", "2")]
+    assert scheme.verify(build_callback(body=orjson.dumps(items), target="/c?b=2")) == 0
+
+
+def test_items_may_be_signed_by_keys_of_fetched_document() -> None:
+    scheme = build_recipe(
+        source="sig",
+        secrets=(),
+        items="[]",
+        signed="{field:a}",
+        algorithm="ed25519",
+        public_keys=PlainSignatures(KeyDocument(None, "https://keys.example/jwks.json"), "ed25519"),
+    )
+    items = [{"a": name, "sig": PRIVATE_KEY.sign(name.encode()).hex()} for name in ("1", "2")]
+    documents = {"https://keys.example/jwks.json": build_jwks(export_jwk(PRIVATE_KEY))}
+    assert scheme.verify(build_callback(body=orjson.dumps(items)), documents) == 0
 
 
 @pytest.mark.parametrize("signed", ["{header:X-No}", "{query:no}", "{nonce}"])
@@ -195,6 +220,37 @@ def test_repeated_form_field_is_rejected() -> None:
     headers = {"content-type": FORM_MEDIA_TYPE, "x-sig": compute_mac(b"1")}
     assert expect_rejection(build_recipe(signed="{field:a}"), build_callback(headers, b"a=1&a=2")).part == "body"
     assert build_recipe(signed="{field:a}").verify(build_callback(headers, b"a=1&b=%ff")) == 0
+
+
+def test_unknown_algorithm_error_names_header() -> None:
+    scheme = build_recipe(algorithm_header="X-Alg", algorithm_names={"A": "sha256"})
+    error = expect_rejection(scheme, build_callback({"x-sig": compute_mac(BODY), "x-alg": "B"}))
+    assert (error.part, str(error)) == ("x-alg", "The header x-alg names an algorithm that is not configured.")
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "value"), [("", b""), ("header:X-No", b""), ("header:X-Time", b"soon"), ("list", b""), ("n", b"7")]
+)
+def test_timestamp_is_read_as_received_or_empty(timestamp: str, value: bytes) -> None:
+    scheme = build_recipe(timestamp=timestamp, signed="{timestamp}.{body}" if timestamp else "{body}")
+    assert scheme.read_timestamp(build_callback({"x-time": "soon"})) == value
+
+
+@pytest.mark.parametrize(
+    ("source", "algorithm", "target", "body", "has_signature"),
+    [
+        ("query:sig", "sha256", "/c?sig=x", b"", True),
+        ("query:sig", "equals", "/c?sig=x", b"", True),
+        ("query:sig", "equals", "/c?other=x", b"{}", False),
+        ("sig", "sha256", "/c", b"{}", True),
+        ("sig", "sha256", "/c", b"", False),
+    ],
+)
+def test_plausible_signature_may_be_in_query_or_body(
+    source: str, algorithm: str, target: str, body: bytes, has_signature: bool
+) -> None:
+    scheme = build_recipe(source=source, algorithm=algorithm)
+    assert scheme.carries_signature(build_callback(body=body, target=target)) is has_signature
 
 
 def test_repr_hides_secrets() -> None:
@@ -283,6 +339,28 @@ def test_undecodable_nonce_is_told_apart() -> None:
     assert nonces == [["a\\xff"], ["a\\xfe"], ["a"]]
 
 
+def test_undecodable_message_id_is_told_apart() -> None:
+    scheme = build_recipe(signed="{id}", id="query:i")
+    ids = [
+        scheme.message_id(build_callback({"x-sig": "x"}, target=f"/c?i={i}")) for i in ("a%FF", "a%FE", "%C3%BC", "a")
+    ]
+    assert ids == ["a\\xff", "a\\xfe", "ü", "a"]
+
+
+def test_bodies_with_same_signed_fields_have_same_content() -> None:
+    scheme = build_recipe(signed="{field:id}")
+    one, other, changed = (
+        scheme.normalize_body(build_callback(body=body))
+        for body in (b'{"id": 1, "a": 1}', b'{"id": 1, "a": 2}', b'{"id": 2, "a": 1}')
+    )
+    assert one == other != changed
+
+
+@pytest.mark.parametrize("signed", ["{body}", "{body}.{field:id}", "{url}"])
+def test_body_is_its_own_content_unless_only_fields_are_signed(signed: str) -> None:
+    assert build_recipe(signed=signed).normalize_body(build_callback()) == BODY
+
+
 @pytest.mark.parametrize(("signed", "is_same"), [("{sorted_params}", True), ("{url}{sorted_params}", False)])
 def test_order_of_parameters_counts_only_if_the_url_is_signed(signed: str, is_same: bool) -> None:
     scheme = build_recipe(signed=signed, parameters=SortedParameters(source="query"))
@@ -291,5 +369,6 @@ def test_order_of_parameters_counts_only_if_the_url_is_signed(signed: str, is_sa
 
 
 def test_query_is_decoded_only_for_a_decoded_url() -> None:
-    callback = build_callback(target="/c?a=%41\udcff")
-    assert build_recipe(signed="{url}").normalize_query(callback) == b"a=%41\xff"
+    callback = build_callback(target="/c?a=%3A\udcff")
+    assert build_recipe(signed="{url}").normalize_query(callback) == b"a=%3A\xff"
+    assert build_recipe(signed="{url}", decode_url=True).normalize_query(callback) == b"a=:\xff"
