@@ -4,88 +4,174 @@ from typing import Any
 
 import pytest
 
+from receiver.signatures.key_checks import PlainSignatures
+from receiver.signatures.key_sources import ConfiguredKeys
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe_compiler import InvalidRecipe
 from tests.support.recipes import build_recipe
 
+NOT_COVERED = "Not covered by any token of signed, so anyone could change it."
+NO_SOURCE = "Must be header:NAME, query:NAME or a JMESPath."
+NO_NAME = "Must be header: followed by a name in ASCII without spaces or colons."
+NO_PAIR = "pair:KEY requires format = pairs and cannot be the location of the signature itself."
+UNDERSCORE = "Must not contain an underscore: web servers drop such headers, so that it is never received."
+SAME_SEPARATOR = "Must differ from separator, which is a comma unless set."
+ALGORITHMS = "Must be one of: sha1, sha224, sha256, sha384, sha512, md5, ed25519, rsa, ecdsa, jws, equals, basic."
+HASHES = "Must be one of: sha1, sha224, sha256, sha384, sha512, md5."
+TOKENS = (
+    "{body}, {url}, {url_no_query}, {path}, {method}, {content_type}, {crc32}, {secret}, {md5_hex}, {md5_b64}, "
+    "{sha1_hex}, {sha1_b64}, {sha256_hex}, {sha256_b64}, {sha512_hex}, {sha512_b64}, {body_with_secret}, "
+    "{sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, {raw:NAME}, {field:PATH}"
+)
+KEYS = PlainSignatures(ConfiguredKeys(None, ()), "rsa")
+PAIRS = {"format": "pairs", "pair": "s"}
+
 
 @pytest.mark.parametrize(
-    ("options", "fields"),
+    ("options", "errors"),
     [
-        ({"source": ""}, {"source"}),
-        ({"source": "header:"}, {"source"}),
-        ({"source": "header:X Y"}, {"source"}),
-        ({"source": "a["}, {"source"}),
-        ({"source": "pair:t"}, {"source"}),
+        ({"source": ""}, {"source": NO_SOURCE}),
+        ({"source": "header:"}, {"source": NO_NAME}),
+        ({"source": "header:X Y"}, {"source": NO_NAME}),
+        ({"source": "a["}, {"source": NO_SOURCE}),
+        ({"source": "pair:t"}, {"source": NO_PAIR}),
         (
-            {"algorithm": "rot13", "encoding": "x", "format": "y", "unit": "h"},
-            {"algorithm", "encoding", "format", "unit"},
+            {"algorithm": "rot13", "encoding": "x", "format": "y", "unit": "h", "key_encoding": "z"},
+            {
+                "algorithm": ALGORITHMS,
+                "encoding": "Must be one of: hex, base64, base64url, base64-hex.",
+                "key_encoding": "Must be one of: utf-8, hex, base64.",
+                "format": "Must be one of: raw, pairs, list.",
+                "unit": "Must be one of: s, ms, us, iso.",
+            },
         ),
-        ({"signed": ""}, {"signed"}),
-        ({"signed": "constant"}, {"signed"}),
-        ({"signed": "{bodi}"}, {"signed"}),
-        ({"signed": "{body"}, {"signed"}),
-        ({"signed": "body}{body}"}, {"signed"}),
-        ({"signed": "{header:}"}, {"signed"}),
-        ({"signed": "{field:a[}"}, {"signed"}),
-        ({"signed": "{id}{timestamp}"}, {"signed"}),
-        ({"timestamp": "header:t"}, {"timestamp"}),
-        ({"timestamp": "pair:t", "signed": "{timestamp}"}, {"timestamp"}),
-        ({"tolerance": 3}, {"tolerance"}),
-        ({"tolerance": 3, "timestamp": "at"}, {"unit"}),
-        ({"id": "header:id", "nonce": "query:n"}, {"id", "nonce"}),
-        ({"algorithm": "equals", "id": "id"}, {"id"}),
-        ({"format": "pairs"}, {"pair"}),
-        ({"pair": "v1"}, {"pair"}),
-        ({"separator": ","}, {"separator"}),
-        ({"format": "pairs", "pair": "v1", "prefix": "x"}, {"prefix"}),
-        ({"items": "a["}, {"items"}),
-        ({"algorithm": "ed25519", "key_encoding": "utf-8"}, {"key_encoding"}),
-        ({"other_headers": ["X-Sig_2"]}, {"other_headers"}),
-        ({"set_separator": " "}, {"set_separator"}),
-        ({"format": "pairs", "pair": "s", "set_separator": ","}, {"set_separator"}),
-        ({"format": "pairs", "pair": "s", "separator": " ", "set_separator": " "}, {"set_separator"}),
-        ({"algorithm_header": "X-Alg"}, {"algorithm_names"}),
-        ({"algorithm_names": {"A": "sha256"}}, {"algorithm_header"}),
-        ({"algorithm_header": "X_Alg", "algorithm_names": {"A": "ed25519"}}, {"algorithm_header", "algorithm_names"}),
-        ({"is_digest": True, "algorithm": "ed25519", "signed": "{secret}"}, {"algorithm"}),
-        ({"parameters": SortedParameters(source="cookie")}, {"parameters"}),
-        ({"signed": "{crc32}", "timestamp": "at"}, {"timestamp"}),
-        ({"signed": "{raw:data}", "timestamp": "at"}, {"timestamp"}),
+        ({"algorithm": "sha-256"}, {"algorithm": f"{ALGORITHMS} Did you mean sha256?"}),
+        ({"signed": ""}, {"signed": f"Must contain at least one of: {TOKENS}."}),
+        ({"signed": "constant"}, {"signed": f"Must contain at least one of: {TOKENS}."}),
+        (
+            {"signed": "{bodi}"},
+            {"signed": f"Unknown token {{bodi}}. Must be one of: {TOKENS}. Did you mean {{body}}?"},
+        ),
+        ({"signed": "{body"}, {"signed": "Unmatched brace."}),
+        ({"signed": "body}{body}"}, {"signed": "Unmatched brace."}),
+        ({"signed": "{header:}"}, {"signed": f"Unknown token {{header:}}. Must be one of: {TOKENS}."}),
+        ({"signed": "{field:a[}"}, {"signed": NO_SOURCE}),
+        ({"signed": "{id}{timestamp}"}, {"signed": "{id} requires id to be set."}),
+        ({"timestamp": "header:t"}, {"timestamp": NOT_COVERED}),
+        ({"timestamp": "pair:t", "signed": "{timestamp}"}, {"timestamp": NO_PAIR}),
+        ({"timestamp": "pair:t", **PAIRS}, {"timestamp": NOT_COVERED}),
+        ({"tolerance": 3}, {"tolerance": "Requires timestamp."}),
+        (
+            {"tolerance": 3, "timestamp": "at"},
+            {"unit": "Required to compare the timestamp. Must be one of: s, ms, us, iso."},
+        ),
+        ({"id": "header:id", "nonce": "query:n"}, {"id": NOT_COVERED, "nonce": NOT_COVERED}),
+        ({"algorithm": "equals", "id": "id"}, {"id": NOT_COVERED}),
+        ({"format": "pairs"}, {"pair": "Required for format = pairs."}),
+        ({"pair": "v1"}, {"pair": "Requires format = pairs."}),
+        ({"separator": ","}, {"separator": "Requires format = pairs or list."}),
+        ({**PAIRS, "prefix": "x"}, {"prefix": "Not supported with format = pairs."}),
+        ({"items": "a["}, {"items": "Must be a JMESPath."}),
+        ({"algorithm": "ed25519", "key_encoding": "utf-8"}, {"key_encoding": "Must be hex or base64 for ed25519."}),
+        ({"other_headers": ["X-Sig_2"]}, {"other_headers": UNDERSCORE}),
+        ({"set_separator": " "}, {"set_separator": "Requires format = pairs."}),
+        ({**PAIRS, "set_separator": ","}, {"set_separator": SAME_SEPARATOR}),
+        ({**PAIRS, "separator": " ", "set_separator": " "}, {"set_separator": SAME_SEPARATOR}),
+        (
+            {**PAIRS, "set_separator": " ", "public_keys": KEYS, "other_headers": ["X-Sig-2"]},
+            {
+                "set_separator": "Not supported with public keys.",
+                "other_headers": "Must be one header: pairs in several are not supported with public keys.",
+            },
+        ),
+        (
+            {"algorithm_header": "X-Alg"},
+            {"algorithm_names": "Required with algorithm_header: the names in that header, and their algorithms."},
+        ),
+        (
+            {"algorithm_names": {"A": "sha256"}},
+            {"algorithm_header": "Required with algorithm_names: the header that has one of them."},
+        ),
+        (
+            {"algorithm_header": "X_Alg", "algorithm_names": {"A": "ed25519"}},
+            {"algorithm_header": UNDERSCORE, "algorithm_names": HASHES},
+        ),
+        ({"is_digest": True, "algorithm": "ed25519", "signed": "{secret}"}, {"algorithm": HASHES}),
+        (
+            {"parameters": SortedParameters(source="cookie")},
+            {"parameters": "Must be one of: form, query, json, xml."},
+        ),
+        ({"signed": "{crc32}", "timestamp": "at"}, {"timestamp": NOT_COVERED}),
+        ({"signed": "{raw:data}", "timestamp": "at"}, {"timestamp": NOT_COVERED}),
         (
             {"signed": "{sorted_params}", "parameters": SortedParameters(exclude=("at",)), "timestamp": "at"},
-            {"timestamp"},
+            {"timestamp": NOT_COVERED},
         ),
-        ({"items": "[", "signed": "{", "timestamp": "(", "unit": "?"}, {"items", "signed", "timestamp", "unit"}),
+        (
+            {"items": "[", "signed": "{", "timestamp": "(", "unit": "?"},
+            {
+                "items": "Must be a JMESPath.",
+                "signed": "Unmatched brace.",
+                "timestamp": NO_SOURCE,
+                "unit": "Must be one of: s, ms, us, iso.",
+            },
+        ),
+        ({"signed": "{timestamp}{body}", "timestamp": "header:"}, {"timestamp": NO_NAME}),
     ],
 )
-def test_invalid_recipe_reports_all_errors(options: dict[str, Any], fields: set[str]) -> None:
+def test_invalid_recipe_reports_all_errors(options: dict[str, Any], errors: dict[str, str]) -> None:
     with pytest.raises(InvalidRecipe) as caught:
         build_recipe(secrets=[], **options)
-    assert caught.value.errors.keys() == fields
+    assert caught.value.errors == errors
+    assert str(caught.value) == " ".join(f"{name}: {message}" for name, message in caught.value.errors.items())
 
 
-def test_unknown_token_error_lists_valid_tokens() -> None:
-    with pytest.raises(InvalidRecipe, match=r"Unknown token \{bodi\}. Must be one of: \{body\}, .*\{field:PATH\}."):
-        build_recipe(signed="{bodi}")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "list", "separator": " "},
+        {**PAIRS, "separator": ";"},
+        {**PAIRS, "set_separator": " "},
+        {**PAIRS, "other_headers": ["X-Sig-2"]},
+        {"other_headers": ["X-Sig-2"], "public_keys": KEYS, "algorithm": "rsa"},
+        {**PAIRS, "public_keys": KEYS, "algorithm": "rsa"},
+        {**PAIRS, "timestamp": "pair:t", "signed": "{timestamp}.{body}"},
+        {"timestamp": "at", "tolerance": 3, "unit": "s"},
+        {"timestamp": "at"},
+        {"algorithm": "ed25519", "key_encoding": "hex"},
+        {"key_encoding": "utf-8"},
+        {"algorithm_header": "X-Alg", "algorithm_names": {"A": "sha256"}},
+        {"timestamp": "query:at", "signed": "{url}"},
+        {"timestamp": "at", "signed": "{sorted_params}", "parameters": SortedParameters()},
+    ],
+)
+def test_consistent_recipe_is_compiled(options: dict[str, Any]) -> None:
+    assert build_recipe(secrets=[], **options).compiled.items is None
+
+
+NO_SECRET = "Must contain {secret}: without it, anybody could compute the digest."
+NOT_AT_END = (
+    "Must end with {secret} or {body}: with the digest of one callback, anybody could extend what follows the secret."
+)
+SECRET_IS_KEY = "The secret is not a part of the content: it is the key. Only a digest has it in its content."
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"is_digest": True, "signed": "{body}"}, "Must contain {secret}"),
-        ({"is_digest": True, "signed": "{secret}{body}{timestamp}", "timestamp": "header:t"}, "Must end with {secret}"),
-        ({"is_digest": True, "signed": "{secret}{header:x}"}, "Must end with {secret}"),
-        ({"is_digest": True, "signed": "{secret}{sorted_params}"}, "Must end with {secret}"),
-        ({"is_digest": True, "signed": "{secret}{body}.", "algorithm": "md5"}, "Must end with {secret}"),
-        ({"signed": "{body}{secret}"}, "Only a digest has it in its content"),
-        ({"signed": "{body_with_secret}", "source": "sig"}, "Only a digest has it in its content"),
+        ({"is_digest": True, "signed": "{body}"}, NO_SECRET),
+        ({"is_digest": True, "signed": "{secret}{body}{timestamp}", "timestamp": "header:t"}, NOT_AT_END),
+        ({"is_digest": True, "signed": "{secret}{header:x}"}, NOT_AT_END),
+        ({"is_digest": True, "signed": "{secret}{sorted_params}"}, NOT_AT_END),
+        ({"is_digest": True, "signed": "{secret}{body}.", "algorithm": "md5"}, NOT_AT_END),
+        ({"signed": "{body}{secret}"}, SECRET_IS_KEY),
+        ({"signed": "{body_with_secret}", "source": "sig"}, SECRET_IS_KEY),
     ],
 )
 def test_content_of_digest_needs_secret_that_nothing_can_follow(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidRecipe) as caught:
         build_recipe(**options)
-    assert message in caught.value.errors["signed"]
+    assert caught.value.errors == {"signed": message}
 
 
 def test_hash_without_length_extension_may_end_with_anything() -> None:
