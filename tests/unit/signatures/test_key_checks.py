@@ -16,6 +16,7 @@ from joserfc.jwk import ECKey, RSAKey
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.base import InvalidSignature
 from receiver.signatures.checks import MAX_PUBLIC_KEY_VERIFICATIONS
+from receiver.signatures.jose import MAX_TOKEN_BYTES
 from receiver.signatures.key_checks import DetachedSignatures, PlainSignatures
 from receiver.signatures.key_sources import ConfiguredKeys, KeyDocument, KeySource
 from receiver.signatures.public_keys import parse_public_key
@@ -178,6 +179,9 @@ def test_detached_jws_verifies() -> None:
     scheme = build_detached(build_keys(get_rsa_key(), get_ec_key()))
     assert scheme.verify(build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256")})) == 1
     assert scheme.verify(build_callback({"x-jws": sign_detached(RSA_SIGNER, "RS512")})) == 0
+    for content in (b"\0\0\x17", b""):  # the base64 of the first ends in X
+        callback = build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256", content)}, content)
+        assert scheme.verify(callback) == 1
     expect_rejection(scheme, build_callback({"x-jws": sign_detached(EC_SIGNER, "ES256")}, BODY + b" "))
 
 
@@ -249,16 +253,33 @@ def test_number_of_detached_signatures_is_limited() -> None:
         lambda token: token.replace("..", f".{encode_base64url(BODY)}."),
         lambda token: token + ".",
         lambda token: token.replace("..", "."),
-        lambda token: token + "=",
-        lambda token: f" {token}"[:-1],
         lambda token: "." + token,
-        lambda _: "..",
-        lambda _: "a" * 20_000 + "..a",
+        lambda token: token + "a" * (MAX_TOKEN_BYTES + 1 - len(token)),
     ],
 )
-def test_malformed_detached_jws_is_rejected(change: Any) -> None:
-    scheme = build_detached(build_keys(get_ec_key()))
-    expect_rejection(scheme, build_callback({"x-jws": change(sign_detached(EC_SIGNER, "ES256"))}))
+def test_token_that_is_no_detached_jws_is_rejected(change: Any) -> None:
+    callback = build_callback({"x-jws": change(sign_detached(EC_SIGNER, "ES256"))})
+    rejection = expect_rejection(build_detached(build_keys(get_ec_key())), callback)
+    assert (rejection.part, str(rejection)) == (
+        "signature",
+        "The signature is not a detached JWS: header, two dots, signature.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda token: token + "=", "signature"),
+        (lambda token: f" {token}"[:-1], "alg"),
+        (lambda _: "..", "alg"),
+        (lambda token: token + "a" * (MAX_TOKEN_BYTES - len(token)), "signature"),
+    ],
+)
+def test_malformed_part_of_a_detached_jws_is_rejected(change: Any, part: str) -> None:
+    callback = build_callback({"x-jws": change(sign_detached(EC_SIGNER, "ES256"))})
+    rejection = expect_rejection(build_detached(build_keys(get_ec_key())), callback)
+    assert rejection.part == part
+    assert "detached" not in str(rejection)
 
 
 def test_url_in_header_is_refused_unless_it_is_configured() -> None:
