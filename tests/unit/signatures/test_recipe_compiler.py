@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from receiver.signatures.coverage import Coverage
 from receiver.signatures.key_checks import PlainSignatures
 from receiver.signatures.key_sources import ConfiguredKeys
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe_compiler import InvalidRecipe
-from tests.support.recipes import build_recipe
+from tests.support.recipes import build_callback, build_recipe
 
 NOT_COVERED = "Not covered by any token of signed, so anyone could change it."
 NO_SOURCE = "Must be header:NAME, query:NAME or a JMESPath."
@@ -177,3 +178,53 @@ def test_content_of_digest_needs_secret_that_nothing_can_follow(options: dict[st
 def test_hash_without_length_extension_may_end_with_anything() -> None:
     scheme = build_recipe(is_digest=True, algorithm="sha384", signed="{secret}{header:x}.{body}.")
     assert not scheme.coverage.is_extendable
+
+
+DIGEST = {"is_digest": True, "signed": "{secret}{body}"}
+SORTED = "{sorted_params}"
+
+
+@pytest.mark.parametrize(
+    ("options", "coverage"),
+    [
+        ({}, Coverage(body=True)),
+        ({"algorithm": "equals"}, Coverage()),
+        ({"signed": "{url}"}, Coverage(query=True)),
+        (
+            {"signed": "{path}.{content_type}.{query:q}"},
+            Coverage(headers=frozenset({"content-type"}), parameters=frozenset({"q"})),
+        ),
+        (
+            {"signed": "{header:X-A}.{raw:data}.{field:a.b}"},
+            Coverage(headers=frozenset({"x-a"}), raw_members=("data",), fields=("a.b",)),
+        ),
+        ({"signed": SORTED}, Coverage(form=True)),
+        ({"signed": SORTED, "parameters": SortedParameters(source="query")}, Coverage(query=True)),
+        ({"signed": SORTED, "parameters": SortedParameters(source="json")}, Coverage(members="json")),
+        (
+            {"signed": SORTED, "parameters": SortedParameters(source="query", exclude=("sig",))},
+            Coverage(members="query", excluded=frozenset({"sig"})),
+        ),
+        (
+            {"signed": "{field:id}.{field:state}", "source": "sig", "items": "items"},
+            Coverage(fields=("id", "state"), items="items"),
+        ),
+        ({"signed": "{field:id}{field:state}"}, Coverage(unseparated=("field:id", "field:state"))),
+        (
+            {"signed": "{header:X-A}{body}"},
+            Coverage(body=True, is_extendable=True, unseparated=("body", "header:x-a")),
+        ),
+        (DIGEST, Coverage(body=True, is_extendable=True)),
+        (DIGEST | {"algorithm": "sha384"}, Coverage(body=True)),
+        (DIGEST | {"signed": "{body}{secret}"}, Coverage(body=True)),
+    ],
+)
+def test_recipe_covers_what_its_content_contains(options: dict[str, Any], coverage: Coverage) -> None:
+    assert build_recipe(**options).coverage == coverage
+
+
+def test_callback_whose_items_are_signed_has_no_id() -> None:
+    options = {"signed": "{id}.{body}", "id": "header:X-Id"}
+    callback = build_callback({"x-id": "m-1"})
+    assert build_recipe(**options).message_id(callback) == "m-1"
+    assert build_recipe(**options, items="items", source="sig").message_id(callback) == ""
