@@ -1,5 +1,6 @@
 """One Postgres server and one migrated template for the whole run, and a database for each test that needs one."""
 
+import gc
 import os
 import shutil
 import signal
@@ -42,12 +43,20 @@ def pytest_configure() -> None:
     several times as long on a disk. `find_processes` reads the environment of processes, which gunicorn and Celery
     overwrite with their title if setproctitle is installed, unless SPT_NOENV forbids it.
     """
+    gc.disable()  # until all tests are collected
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["SPT_NOENV"] = "1"
     if "TMPDIR" not in os.environ and _is_memory_usable():
         os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of the garbage collections to come: there are thousands, and none is garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
