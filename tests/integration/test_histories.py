@@ -248,7 +248,9 @@ class History:
         kind, token = self.rng.choice(list(BulkActionKind)), uuid4()
         status = self.rng.choice([RequestStatus.COMPLETED, RequestStatus.REJECTED, RequestStatus.FAILED])
         request_filter = RequestFilter(providers=["acme"])
-        call = BulkCall("ops", None, kind, request_filter, status if kind is BulkActionKind.RESOLVE else None)
+        # A client of its own: of one client, ten newer previews of other histories would delete this one.
+        client = str(token)
+        call = BulkCall(client, None, kind, request_filter, status if kind is BulkActionKind.RESOLVE else None)
         with self.connection.transaction():
             preview(self.connection, call, {"acme": self.provider}, token, 3)
         if self.rng.random() < 0.3:
