@@ -228,3 +228,24 @@ def test_callback_whose_items_are_signed_has_no_id() -> None:
     callback = build_callback({"x-id": "m-1"})
     assert build_recipe(**options).message_id(callback) == "m-1"
     assert build_recipe(**options, items="items", source="sig").message_id(callback) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "normalized"),
+    [
+        ({"signed": "{raw:list}"}, b"[(b'[1, 2]',)]"),
+        ({"signed": "{raw:list}.{field:x}"}, b"[(b'2', b'[1, 2]')]"),
+        ({"signed": SORTED, "parameters": SortedParameters(source="query")}, b'{"list": [1, 2], "x": 2}'),
+    ],
+)
+def test_body_is_identified_by_its_signed_parts(options: dict[str, Any], normalized: bytes) -> None:
+    callback = build_callback(body=b'{"list": [1, 2], "x": 2}')
+    assert build_recipe(**options).normalize_body(callback) == normalized
+
+
+def test_time_within_items_must_be_signed() -> None:
+    options: dict[str, Any] = {"signed": "{field:id}.{field:at}", "source": "sig", "items": "items"}
+    assert build_recipe(**options, timestamp="at").coverage.items == "items"
+    with pytest.raises(InvalidRecipe) as caught:
+        build_recipe(**options, timestamp="other")
+    assert caught.value.errors == {"timestamp": NOT_COVERED}
