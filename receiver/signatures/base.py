@@ -48,6 +48,18 @@ def fingerprint_secret(secret: str) -> str:
     return sha256(secret.encode(errors="surrogateescape")).hexdigest()[:8]
 
 
+def read_header(callback: IncomingCallback, name: str) -> str:
+    """Return the value of a header; `name` is in lower case.
+
+    Raises:
+        InvalidSignature: the header is missing or empty.
+    """
+    value = callback.headers.get(name)
+    if not value:
+        raise InvalidSignature(name, f"The header {name} is missing.")
+    return value
+
+
 def format_age_error(age_s: float, tolerance_s: float) -> str:
     """Return the error message for a signature that was made outside the tolerance.
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from receiver.domain.callbacks import IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
-from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, read_header
 from receiver.signatures.coverage import Coverage
 
 SIGNATURE_HEADER = "x-plivo-signature-v3"
@@ -25,14 +25,10 @@ class PlivoV3(AccountScheme):
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         callback = with_public_url(self.public_url, callback)
-        for name in (SIGNATURE_HEADER, NONCE_HEADER):
-            if not callback.headers.get(name):
-                raise InvalidSignature(name, f"The header {name} is missing.")
+        signature_list, _ = [read_header(callback, name) for name in (SIGNATURE_HEADER, NONCE_HEADER)]
         content = build_content(callback)
         # The header may contain several signatures, separated by commas, as in Plivo's own library.
-        signatures = [
-            value.strip().encode("latin-1", "replace") for value in callback.headers[SIGNATURE_HEADER].split(",")
-        ]
+        signatures = [value.strip().encode("latin-1", "replace") for value in signature_list.split(",")]
         for index, key in enumerate(self._keys):
             expected = b64encode(hmac.digest(key, content, "sha256"))
             if any(hmac.compare_digest(expected, signature) for signature in signatures):

@@ -18,6 +18,7 @@ from receiver.signatures.base import (
     InvalidSignature,
     Scheme,
     format_age_error,
+    read_header,
 )
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.keys import PublicKey, decode_strict
@@ -103,7 +104,7 @@ class StandardWebhooks(Scheme):
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         id_header, timestamp_header, signature_header = self._headers
-        message_id, timestamp, signature_list = [_read_header(callback, name) for name in self._headers]
+        message_id, timestamp, signature_list = [read_header(callback, name) for name in self._headers]
         if not _UNIX_SECONDS.fullmatch(timestamp):
             raise InvalidSignature(timestamp_header, f"The header {timestamp_header} is not whole Unix seconds.")
         age = callback.received_at.timestamp() - int(timestamp)
@@ -143,13 +144,6 @@ class StandardWebhooks(Scheme):
         if any(isinstance(key, PublicKey) for key in self.keys):
             return "No v1 or v1a signature matches any configured key."
         return "No v1 signature matches any configured secret."
-
-
-def _read_header(callback: IncomingCallback, name: str) -> str:
-    value = callback.headers.get(name)
-    if not value:
-        raise InvalidSignature(name, f"The header {name} is missing.")
-    return value
 
 
 def _decode_base64(text: str, error_message: str) -> bytes:

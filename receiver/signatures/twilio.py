@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from receiver.domain.callbacks import FORM_MEDIA_TYPE, IncomingCallback
 from receiver.signatures.account_tokens import MAX_PARAMETERS, AccountScheme, parse_form, with_public_url
-from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature
+from receiver.signatures.base import NO_DOCUMENTS, InvalidSignature, read_header
 from receiver.signatures.coverage import Coverage
 from receiver.signatures.spellings import decode_query, list_spellings
 
@@ -29,9 +29,7 @@ class Twilio(AccountScheme):
 
     def verify(self, callback: IncomingCallback, documents: Mapping[str, bytes] = NO_DOCUMENTS) -> int:
         callback = with_public_url(self.public_url, callback)
-        signature = callback.headers.get("x-twilio-signature", "").encode("latin-1", "replace")
-        if not signature:
-            raise InvalidSignature("x-twilio-signature", "The header x-twilio-signature is missing.")
+        signature = read_header(callback, "x-twilio-signature").encode("latin-1", "replace")
         contents = build_contents(callback)
         for index, key in enumerate(self._keys):
             candidates = [b64encode(hmac.digest(key, content, "sha1")) for content in contents]
