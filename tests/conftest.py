@@ -43,7 +43,6 @@ def pytest_configure() -> None:
     several times as long on a disk. `find_processes` reads the environment of processes, which gunicorn and Celery
     overwrite with their title if setproctitle is installed, unless SPT_NOENV forbids it.
     """
-    gc.disable()  # until all tests are collected
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -52,11 +51,16 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = _MEMORY
 
 
-def pytest_collection_finish() -> None:
-    """Leave the tests themselves out of the garbage collections to come: there are thousands, and none is garbage."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect the tests without garbage collection, and leave them out of later ones: none of them is garbage."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
