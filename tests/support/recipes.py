@@ -14,6 +14,12 @@ from receiver.signatures.recipe import Recipe
 NOW = 1_700_000_000
 KEY = "sécret"
 BODY = b'{"id": "e1", "sig": "s", "n": 7, "t": true, "f": 1.5, "none": null, "deep": {"a b": "\xc3\xbc"}, "list": [1]}'
+TOKENS = (
+    "{body}, {url}, {url_no_query}, {path}, {method}, {content_type}, {crc32}, {secret}, {md5_hex}, {md5_b64}, "
+    "{sha1_hex}, {sha1_b64}, {sha256_hex}, {sha256_b64}, {sha512_hex}, {sha512_b64}, {body_with_secret}, "
+    "{sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, {raw:NAME}, {field:PATH}"
+)
+"""The tokens of signed content, as errors list them."""
 PRIVATE_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PUBLIC_KEY = PRIVATE_KEY.public_key().public_bytes_raw()
 

@@ -9,7 +9,7 @@ from receiver.signatures.key_checks import PlainSignatures
 from receiver.signatures.key_sources import ConfiguredKeys
 from receiver.signatures.parameters import SortedParameters
 from receiver.signatures.recipe_compiler import InvalidRecipe
-from tests.support.recipes import build_callback, build_recipe
+from tests.support.recipes import TOKENS, build_callback, build_recipe
 
 NOT_COVERED = "Not covered by any token of signed, so anyone could change it."
 NO_SOURCE = "Must be header:NAME, query:NAME or a JMESPath."
@@ -19,11 +19,6 @@ UNDERSCORE = "Must not contain an underscore: web servers drop such headers, so 
 SAME_SEPARATOR = "Must differ from separator, which is a comma unless set."
 ALGORITHMS = "Must be one of: sha1, sha224, sha256, sha384, sha512, md5, ed25519, rsa, ecdsa, jws, equals, basic."
 HASHES = "Must be one of: sha1, sha224, sha256, sha384, sha512, md5."
-TOKENS = (
-    "{body}, {url}, {url_no_query}, {path}, {method}, {content_type}, {crc32}, {secret}, {md5_hex}, {md5_b64}, "
-    "{sha1_hex}, {sha1_b64}, {sha256_hex}, {sha256_b64}, {sha512_hex}, {sha512_b64}, {body_with_secret}, "
-    "{sorted_params}, {timestamp}, {id}, {nonce}, {header:NAME}, {query:NAME}, {raw:NAME}, {field:PATH}"
-)
 KEYS = PlainSignatures(ConfiguredKeys(None, ()), "rsa")
 PAIRS = {"format": "pairs", "pair": "s"}
 
