@@ -83,7 +83,7 @@ def count_busiest(times: Sequence[float], span: float) -> int:
 
 
 def compute_max_busiest(limit: int) -> int:
-    """Return how many exchanges may arrive in a second, from those delayed by `MAX_JITTER_S` to those that are not."""
+    """Return the most exchanges that may arrive within a second, each delayed by at most `MAX_JITTER_S`."""
     return limit + round(limit * MAX_JITTER_S)
 
 
